@@ -1,0 +1,158 @@
+/** A run as a pure fold over its events: the one shape that CLI, API and page show. */
+import * as Schema from "effect/Schema"
+import { Plan } from "../plan/Plan.ts"
+import type { StoredEvent } from "./RunEvent.ts"
+
+export const StepState = Schema.Literals(["waiting", "running", "done", "cached", "failed", "cancelled"])
+export type StepState = typeof StepState.Type
+
+export const AttemptView = Schema.Struct({
+  attempt: Schema.Int,
+  startedAt: Schema.Int,
+  endedAt: Schema.optionalKey(Schema.Int),
+  outcome: Schema.Literals(["running", "done", "failed"]),
+  message: Schema.optionalKey(Schema.String)
+})
+
+export const StepView = Schema.Struct({
+  id: Schema.String,
+  kind: Schema.String,
+  plugin: Schema.String,
+  /** ids of the steps whose output this one takes */
+  needs: Schema.Array(Schema.String),
+  state: StepState,
+  attempts: Schema.Array(AttemptView),
+  startedAt: Schema.optionalKey(Schema.Int),
+  endedAt: Schema.optionalKey(Schema.Int),
+  output: Schema.optionalKey(Schema.Json),
+  cacheKey: Schema.optionalKey(Schema.String),
+  fromRun: Schema.optionalKey(Schema.String),
+  job: Schema.optionalKey(Schema.Json),
+  progress: Schema.optionalKey(
+    Schema.Struct({ label: Schema.String, done: Schema.Number, total: Schema.optionalKey(Schema.Number), unit: Schema.String })
+  ),
+  error: Schema.optionalKey(Schema.Struct({ reason: Schema.String, message: Schema.String, remedy: Schema.optionalKey(Schema.String) }))
+})
+export type StepView = typeof StepView.Type
+
+export const RunState = Schema.Literals(["queued", "running", "cancelling", "succeeded", "failed", "cancelled"])
+export type RunState = typeof RunState.Type
+
+export const Run = Schema.Struct({
+  id: Schema.String,
+  pipeline: Schema.String,
+  tenant: Schema.String,
+  by: Schema.String,
+  state: RunState,
+  executor: Schema.optionalKey(Schema.String),
+  plan: Plan,
+  planDigest: Schema.String,
+  projectDirectory: Schema.String,
+  createdAt: Schema.Int,
+  startedAt: Schema.optionalKey(Schema.Int),
+  endedAt: Schema.optionalKey(Schema.Int),
+  /** seq of the last event folded in */
+  lastSeq: Schema.Int,
+  steps: Schema.Array(StepView)
+})
+export type Run = typeof Run.Type
+
+const patchStep = (run: Run, id: string, patch: (step: StepView) => StepView): Run => ({
+  ...run,
+  steps: run.steps.map((step) => (step.id === id ? patch(step) : step))
+})
+
+const endAttempt = (step: StepView, attempt: number, at: number, outcome: "done" | "failed", message?: string): StepView["attempts"] =>
+  step.attempts.map((a) => (a.attempt === attempt ? { ...a, endedAt: at, outcome, ...(message === undefined ? {} : { message }) } : a))
+
+const without = <K extends keyof StepView>(step: StepView, ...keys: ReadonlyArray<K>): StepView => {
+  const copy = { ...step }
+  for (const key of keys) delete copy[key]
+  return copy
+}
+
+/** Folds one event in. Events that no longer apply (a step that ended) change nothing but `lastSeq`. */
+export const foldEvent = (run: Run | undefined, { runId, seq, at, event }: StoredEvent): Run | undefined => {
+  if (event._tag === "RunQueued") {
+    return {
+      id: runId,
+      pipeline: event.plan.pipeline,
+      tenant: event.tenant,
+      by: event.by,
+      state: "queued",
+      plan: event.plan,
+      planDigest: event.planDigest,
+      projectDirectory: event.projectDirectory,
+      createdAt: at,
+      lastSeq: seq,
+      steps: event.plan.steps.map((step) => ({
+        id: step.id,
+        kind: step.kind,
+        plugin: step.plugin.id,
+        needs: [...new Set(Object.values(step.inputs).map((wire) => wire.step))],
+        state: "waiting",
+        attempts: []
+      }))
+    }
+  }
+  if (run === undefined) return undefined
+  const next: Run = { ...run, lastSeq: seq }
+  switch (event._tag) {
+    case "RunStarted":
+      return { ...next, state: next.state === "cancelling" ? "cancelling" : "running", startedAt: next.startedAt ?? at, executor: event.executor }
+    case "StepStarted":
+      return patchStep(next, event.step, (step) => ({
+        ...without(step, "error", "endedAt"),
+        state: "running",
+        startedAt: step.startedAt ?? at,
+        attempts: [...step.attempts.filter((a) => a.attempt !== event.attempt), { attempt: event.attempt, startedAt: at, outcome: "running" }]
+      }))
+    case "StepCached":
+      return patchStep(next, event.step, (step) => ({
+        ...without(step, "error", "progress"),
+        state: "cached",
+        startedAt: step.startedAt ?? at,
+        endedAt: at,
+        output: event.output,
+        cacheKey: event.cacheKey,
+        fromRun: event.fromRun
+      }))
+    case "StepProgress":
+      return patchStep(next, event.step, (step) => ({
+        ...step,
+        progress: { label: event.label, done: event.done, unit: event.unit, ...(event.total === undefined ? {} : { total: event.total }) }
+      }))
+    case "StepLog":
+      return next
+    case "StepJobStarted":
+      return patchStep(next, event.step, (step) => ({ ...step, job: event.job }))
+    case "StepEnded":
+      return patchStep(next, event.step, (step) => ({
+        ...without(step, "error", "progress"),
+        state: "done",
+        endedAt: at,
+        output: event.output,
+        cacheKey: event.cacheKey,
+        attempts: endAttempt(step, event.attempt, at, "done")
+      }))
+    case "StepFailed":
+      return patchStep(next, event.step, (step) => ({
+        ...step,
+        state: event.final ? (event.reason === "Cancelled" ? "cancelled" : "failed") : "running",
+        ...(event.final ? { endedAt: at } : {}),
+        error: { reason: event.reason, message: event.message, ...(event.remedy === undefined ? {} : { remedy: event.remedy }) },
+        attempts: endAttempt(step, event.attempt, at, "failed", event.message)
+      }))
+    case "RunCancelRequested":
+      return { ...next, state: next.endedAt === undefined ? "cancelling" : next.state }
+    case "RunEnded":
+      return {
+        ...next,
+        state: event.outcome,
+        endedAt: at,
+        steps: next.steps.map((step) => (step.state === "running" ? { ...step, state: "cancelled", endedAt: at } : step))
+      }
+  }
+}
+
+export const foldRun = (events: ReadonlyArray<StoredEvent>): Run | undefined => events.reduce<Run | undefined>(foldEvent, undefined)

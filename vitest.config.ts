@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config"
+
+/** `test/**` beside each package's src. Long runs are in `*.soak.ts`; type tests in `*.types.ts` are checked by tsc. */
+export default defineConfig({
+  test: {
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    pool: "forks",
+    projects: [
+      { extends: true, test: { name: "unit", include: ["packages/*/test/**/*.test.ts"], exclude: ["**/*.live.test.ts"] } },
+      { extends: true, test: { name: "live", include: ["packages/*/test/**/*.live.test.ts"], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 } },
+      { extends: true, test: { name: "soak", include: ["packages/*/test/**/*.soak.ts"], fileParallelism: false, testTimeout: 3_600_000 } }
+    ]
+  }
+})
