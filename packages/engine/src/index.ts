@@ -1,3 +1,6 @@
 /** What a pipeline file imports. Nothing here loads effect: planning is instant. */
+export { pluginFrom, type PluginExport, type PluginFile } from "./plugin/pluginFrom.ts"
 export type { Use } from "./plugin/Plugin.ts"
+export { use } from "./plugin/use.ts"
+export { secret } from "./pipeline/secret.ts"
 export { stageKinds, type StageKind } from "./stage/StageKind.ts"
