@@ -51,6 +51,8 @@ export const Run = Schema.Struct({
   createdAt: Schema.Int,
   startedAt: Schema.optionalKey(Schema.Int),
   endedAt: Schema.optionalKey(Schema.Int),
+  /** 1, and one more for every resume */
+  generation: Schema.Int,
   /** seq of the last event folded in */
   lastSeq: Schema.Int,
   steps: Schema.Array(StepView)
@@ -64,6 +66,10 @@ const patchStep = (run: Run, id: string, patch: (step: StepView) => StepView): R
 
 const endAttempt = (step: StepView, attempt: number, at: number, outcome: "done" | "failed", message?: string): StepView["attempts"] =>
   step.attempts.map((a) => (a.attempt === attempt ? { ...a, endedAt: at, outcome, ...(message === undefined ? {} : { message }) } : a))
+
+/** An attempt that never said how it ended, and was followed by another: the engine stopped under it. */
+const interrupted = (attempts: StepView["attempts"], at: number): StepView["attempts"] =>
+  attempts.map((a) => (a.outcome === "running" ? { ...a, endedAt: at, outcome: "failed", message: "the engine stopped during this attempt" } : a))
 
 const without = <K extends keyof StepView>(step: StepView, ...keys: ReadonlyArray<K>): StepView => {
   const copy = { ...step }
@@ -84,6 +90,7 @@ export const foldEvent = (run: Run | undefined, { runId, seq, at, event }: Store
       planDigest: event.planDigest,
       projectDirectory: event.projectDirectory,
       createdAt: at,
+      generation: 1,
       lastSeq: seq,
       steps: event.plan.steps.map((step) => ({
         id: step.id,
@@ -105,7 +112,7 @@ export const foldEvent = (run: Run | undefined, { runId, seq, at, event }: Store
         ...without(step, "error", "endedAt"),
         state: "running",
         startedAt: step.startedAt ?? at,
-        attempts: [...step.attempts.filter((a) => a.attempt !== event.attempt), { attempt: event.attempt, startedAt: at, outcome: "running" }]
+        attempts: [...interrupted(step.attempts.filter((a) => a.attempt !== event.attempt), at), { attempt: event.attempt, startedAt: at, outcome: "running" }]
       }))
     case "StepCached":
       return patchStep(next, event.step, (step) => ({
@@ -145,6 +152,19 @@ export const foldEvent = (run: Run | undefined, { runId, seq, at, event }: Store
       }))
     case "RunCancelRequested":
       return { ...next, state: next.endedAt === undefined ? "cancelling" : next.state }
+    case "RunResumed": {
+      const { endedAt: _, ...open } = next
+      return {
+        ...open,
+        state: "running",
+        generation: event.generation,
+        steps: next.steps.map((step) =>
+          step.state === "failed" || step.state === "cancelled"
+            ? { ...without(step, "error", "endedAt", "progress", "job"), state: "waiting", attempts: interrupted(step.attempts, at) }
+            : step
+        )
+      }
+    }
     case "RunEnded":
       return {
         ...next,

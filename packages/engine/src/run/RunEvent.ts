@@ -16,6 +16,8 @@ export const RunEvent = Schema.TaggedUnion({
   StepEnded: { ...step, attempt: Schema.Int, output: Schema.Json, cacheKey: Schema.String },
   StepFailed: { ...step, attempt: Schema.Int, reason: Schema.String, message: Schema.String, remedy: Schema.optionalKey(Schema.String), final: Schema.Boolean },
   RunCancelRequested: { by: Schema.String },
+  /** a failed or cancelled run goes on: steps that ended stay ended, the others are tried anew; `generation` counts from 2 */
+  RunResumed: { by: Schema.String, generation: Schema.Int },
   RunEnded: { outcome: Schema.Literals(["succeeded", "failed", "cancelled"]) }
 })
 export type RunEvent = typeof RunEvent.Type
