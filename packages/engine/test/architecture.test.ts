@@ -16,7 +16,8 @@ interface Import {
   readonly typeOnly: boolean
 }
 export const importsOf = (text: string): Array<Import> =>
-  [...text.matchAll(/(?:^|\n)\s*(import|export)\s+(type\s+)?(?:[^"'`;]*?\sfrom\s+)?["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/g)].map((m) => ({
+  // what stands in a template literal is text for somebody else (the form's pipeline file)
+  [...text.replaceAll(/`[^`]*`/g, "``").matchAll(/(?:^|\n)\s*(import|export)\s+(type\s+)?(?:[^"'`;]*?\sfrom\s+)?["']([^"']+)["']|import\(\s*["']([^"']+)["']\s*\)/g)].map((m) => ({
     specifier: (m[3] ?? m[4]) as string,
     typeOnly: m[2] !== undefined
   }))
@@ -24,8 +25,7 @@ export const importsOf = (text: string): Array<Import> =>
 /** Floors of the engine, lowest first; a folder imports its own floor's folder and floors below. Same-floor siblings are listed together. */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["program", "Home"],
-  ["artifact", "dataset"],
-  ["capability", "keys", "stage", "telemetry", "rewards"],
+  ["artifact", "dataset", "capability", "keys", "stage", "telemetry", "rewards"],
   ["store"],
   ["jobs", "sandbox", "endpoints"],
   ["plugin"],
