@@ -2,8 +2,15 @@
 import type * as Effect from "effect/Effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { runs } from "./0001_runs.ts"
+import { durable } from "./0002_durable.ts"
+import { api } from "./0007_api.ts"
 
 export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
 
 /** One line each: `"0003_telemetry": telemetry,` */
-export const migrations: Readonly<Record<string, Migration>> = {}
+export const migrations: Readonly<Record<string, Migration>> = {
+  "0001_runs": runs,
+  "0002_durable": durable,
+  "0007_api": api
+}
