@@ -1,0 +1,105 @@
+/** Finds the home's daemon, or starts it. `daemon.json` in the home says who it is; a connection to its socket says that it lives. */
+import { spawn } from "node:child_process"
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { connect } from "node:net"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { type Home, homeFromEnv } from "@hypernode/engine/Home"
+import { programPath } from "@hypernode/engine/program"
+import { CliError, ExitCode } from "../ExitCode.ts"
+import { version } from "../version.ts"
+import { Api } from "./Api.ts"
+
+export interface DaemonFile {
+  readonly pid: number
+  readonly version: string
+  readonly socket: string
+  /** what the daemon writes when it could not start */
+  readonly failure?: { readonly message: string; readonly remedy?: string }
+}
+
+export const currentHome = (): Home => homeFromEnv(process.env, process.cwd())
+export const socketOf = (home: Home): string => join(home.sockets, "api.sock")
+export const daemonFileOf = (home: Home): string => join(home.root, "daemon.json")
+export const daemonLogOf = (home: Home): string => join(home.root, "daemon.log")
+
+export const readDaemonFile = (home: Home): DaemonFile | undefined => {
+  try {
+    return JSON.parse(readFileSync(daemonFileOf(home), "utf8")) as DaemonFile
+  } catch {
+    return undefined
+  }
+}
+
+export const answers = (socket: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    if (!existsSync(socket)) return resolve(false)
+    const probe = connect(socket)
+    probe.once("connect", () => { probe.destroy(); resolve(true) }).once("error", () => resolve(false))
+  })
+
+/** A home is made once, closed to others, and keeps itself out of git. */
+export const makeHome = (home: Home): void => {
+  try {
+    mkdirSync(home.root, { recursive: true, mode: 0o700 })
+    if (!existsSync(join(home.root, ".gitignore"))) writeFileSync(join(home.root, ".gitignore"), "*\n")
+    statSync(home.root)
+  } catch (cause) {
+    throw new CliError(ExitCode.refused, `the home ${home.root} cannot be written: ${(cause as Error).message}`, { code: "home_unwritable", remedy: "set HYPER_HOME to a directory you may write" })
+  }
+}
+
+const start = async (home: Home): Promise<void> => {
+  makeHome(home)
+  const log = openSync(daemonLogOf(home), "a", 0o600)
+  const child = spawn(process.execPath, [programPath(import.meta.url, "../daemon/main"), home.root, home.cache], {
+    detached: true,
+    stdio: ["ignore", log, log],
+    cwd: process.cwd(),
+    env: process.env
+  })
+  closeSync(log)
+  let exited: number | null | undefined
+  child.once("exit", (code) => { exited = code ?? 1 })
+  child.unref()
+  for (let waited = 0; waited < 120_000; waited += 15) {
+    if (await answers(socketOf(home))) return
+    if (exited !== undefined) {
+      // another command may have won the race to start it
+      if (await answers(socketOf(home))) return
+      const failure = readDaemonFile(home)?.failure
+      throw new CliError(ExitCode.refused, failure?.message ?? `the daemon ended at once (exit code ${exited})`, { code: "daemon_start", remedy: failure?.remedy ?? `read ${daemonLogOf(home)}` })
+    }
+    await sleep(15)
+  }
+  throw new CliError(ExitCode.unreachable, "the daemon did not answer within 2 minutes", { code: "daemon_start", remedy: `read ${daemonLogOf(home)}` })
+}
+
+/** The client of this home's API. Starts the daemon when it is not there; replaces one of another version when it is idle. */
+export const daemon = async (options: { readonly start?: boolean } = {}): Promise<Api | undefined> => {
+  const home = currentHome()
+  const socketPath = socketOf(home)
+  const api = new Api({ socketPath })
+  if (await answers(socketPath)) {
+    const running = readDaemonFile(home)
+    if (running === undefined || running.version === version) return api
+    const { busy } = await api.get<{ readonly busy: boolean }>("/api/v1/daemon")
+    if (busy) {
+      process.stderr.write(`The daemon of this home is hyper ${running.version} and is busy; it goes on until its runs end. This is hyper ${version}.\n`)
+      return api
+    }
+    await api.post("/api/v1/daemon/stop", {})
+    while (await answers(socketPath)) await sleep(20)
+  }
+  if (options.start === false) return undefined
+  await start(home)
+  return api
+}
+
+/** `--api URL` (key in HYPER_API_KEY), or the home's own daemon. */
+export const apiFor = async (url: string | undefined): Promise<Api> => {
+  if (url === undefined) return (await daemon()) as Api
+  if (!URL.canParse(url)) throw new CliError(ExitCode.usage, `--api ${url} is not a URL`, { remedy: "for example --api https://hyper.example.org" })
+  const key = process.env["HYPER_API_KEY"]
+  return new Api({ url: new URL(url), ...(key === undefined ? {} : { key }) })
+}
