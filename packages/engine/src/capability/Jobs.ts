@@ -19,8 +19,9 @@ export type JobHandle = typeof JobHandle.Type
 
 export const JobState = Schema.TaggedUnion({
   Starting: {},
-  Running: { pid: Schema.Int, startedAt: Schema.Int },
-  Ended: { exitCode: Schema.NullOr(Schema.Int), signal: Schema.NullOr(Schema.String), startedAt: Schema.Int, endedAt: Schema.Int, cancelled: Schema.Boolean },
+  /** `note`: what the supervisor could not do (a full disk, a line that was no sample) */
+  Running: { pid: Schema.Int, startedAt: Schema.Int, note: Schema.optionalKey(Schema.String) },
+  Ended: { exitCode: Schema.NullOr(Schema.Int), signal: Schema.NullOr(Schema.String), startedAt: Schema.Int, endedAt: Schema.Int, cancelled: Schema.Boolean, note: Schema.optionalKey(Schema.String) },
   /** supervisor gone without a status: its child, if any, has been ended */
   Lost: { message: Schema.String }
 })
