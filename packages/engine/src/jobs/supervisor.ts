@@ -138,6 +138,7 @@ const supervise = async ({ job, nodeKey, spec }: Handover): Promise<void> => {
   await answer("ready")
   let restarts = 0
   let end: { readonly code: number | null; readonly signal: string | null } = { code: null, signal: "SIGTERM" }
+  // oxlint-disable-next-line no-unmodified-loop-condition -- a signal handler sets it
   while (!cancelled) {
     const began = Date.now()
     end = await live()

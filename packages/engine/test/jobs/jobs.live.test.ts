@@ -39,10 +39,11 @@ describe("a job", () => {
         process.env["HYPER_TEST_LEAK"] = "leaked"
         const handle = yield* jobs.start("k", { ...spec, env: { PATH: "/usr/bin:/bin", GIVEN: "yes" }, stdin: "s3cret-token", command: sh("env; wc -c") })
         yield* jobs.ended(handle)
+        delete process.env["HYPER_TEST_LEAK"]
         const log = readFileSync(join(handle.directory, "output.log"), "utf8")
         // PWD, SHLVL, _ and OLDPWD are the shell's own
         const names = log.split("\n").flatMap((line) => /^([A-Z_]+)=/.exec(line)?.[1] ?? []).filter((name) => !["PWD", "SHLVL", "_", "OLDPWD"].includes(name))
-        expect(names.sort()).toEqual(["GIVEN", "HYPER_JOB", "PATH"])
+        expect(names.toSorted()).toEqual(["GIVEN", "HYPER_JOB", "PATH"])
         expect(log).toContain("12")
         for (const file of ["spec.json", "status.json", "supervisor.json", "supervisor.log"]) expect(readFileSync(join(handle.directory, file), "utf8")).not.toContain("s3cret")
         // the same check sees it where it does stand

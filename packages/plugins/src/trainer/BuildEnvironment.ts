@@ -23,7 +23,7 @@ const PIP = "import runpy, sys\nif sys.platform == 'linux':\n    import ctypes\n
 export const pipEnvironment = (from: Readonly<Record<string, string | undefined>>): Record<string, string> => {
   const env: Record<string, string> = { PYTHONUNBUFFERED: "1", PIP_DISABLE_PIP_VERSION_CHECK: "1", PIP_NO_INPUT: "1" }
   for (const [name, value] of Object.entries(from)) {
-    if (value !== undefined && (/^(PATH|HOME|LANG|LC_ALL|TMPDIR|XDG_CACHE_HOME|XDG_CONFIG_HOME|NETRC|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE)$/.test(name) || /^PIP_/.test(name) || /^(https?|all|no)_proxy$/i.test(name))) env[name] = value
+    if (value !== undefined && (/^(PATH|HOME|LANG|LC_ALL|TMPDIR|XDG_CACHE_HOME|XDG_CONFIG_HOME|NETRC|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE)$/.test(name) || name.startsWith("PIP_") || /^(https?|all|no)_proxy$/i.test(name))) env[name] = value
   }
   return env
 }
@@ -56,6 +56,12 @@ const failedBuild = (doing: string, failure: ProgramFailed): StageError => {
     : new StageError({ reason: "Internal", message: `${doing}: ${said}`, remedy: "Run the same command by hand to see all of it, or set HYPER_PYTHON to an environment that has the pinned packages." })
 }
 
+const attempt = (doing: string, work: () => Promise<unknown>): Effect.Effect<unknown, StageError> =>
+  Effect.tryPromise({
+    try: work,
+    catch: (cause) => new StageError({ reason: (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "OutOfSpace" : "Internal", message: `${doing}: ${(cause as Error).message}`, remedy: "Check that the cache directory (HYPER_CACHE) is writable and has room." })
+  })
+
 /** Builds into a fresh directory beside `link` and points `link` at it. Interrupted: the directory is removed. */
 export const buildEnvironment = Effect.fn("buildEnvironment")(function*(options: {
   readonly link: string
@@ -69,8 +75,6 @@ export const buildEnvironment = Effect.fn("buildEnvironment")(function*(options:
   const root = dirname(options.link)
   const directory = join(root, `${basename(options.link)}-${process.pid}-${Date.now().toString(36)}`)
   const python = join(directory, "bin", "python")
-  const attempt = (doing: string, work: () => Promise<unknown>) =>
-    Effect.tryPromise({ try: work, catch: (cause) => new StageError({ reason: (cause as NodeJS.ErrnoException).code === "ENOSPC" ? "OutOfSpace" : "Internal", message: `${doing}: ${(cause as Error).message}`, remedy: "Check that the cache directory (HYPER_CACHE) is writable and has room." }) })
 
   yield* attempt("Cannot make the environments' directory", () => mkdir(root, { recursive: true, mode: 0o755 }))
   yield* Effect.gen(function*() {
@@ -107,7 +111,7 @@ export const buildEnvironment = Effect.fn("buildEnvironment")(function*(options:
           const file = basename(new URL(got[1]!, "file:///").pathname)
           return Effect.andThen(progress.report({ done: collected, unit: "packages", label: LABEL }), progress.log(`${LABEL}: ${file}${got[2] === undefined ? "" : ` (${got[2]})`}`))
         }
-        return /^Installing collected packages/.test(line) ? progress.log(`${LABEL}: unpacking ${collected} packages`) : Effect.void
+        return line.startsWith("Installing collected packages") ? progress.log(`${LABEL}: unpacking ${collected} packages`) : Effect.void
       }),
       Effect.mapError((failure) => failedBuild("Cannot install the pinned Python packages", failure))
     )
