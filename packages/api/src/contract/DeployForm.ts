@@ -6,9 +6,9 @@ export const DeployForm = Schema.Struct({
   /** of the pipeline: letters, digits and dashes */
   name: Schema.String.check(Schema.isPattern(/^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$/, { message: "A name has lower-case letters, digits and dashes, 64 at most" })),
   /** a directory on the machine that runs hyper (`./models/tiny`), or a repository of the hub (`org/name`) */
-  model: Schema.String.check(Schema.isPattern(/^[^\u0000-\u001f]{1,1024}$/, { message: "Name a model directory or a hub repository" })),
+  model: Schema.String.check(Schema.isPattern(/^\P{Cc}{1,1024}$/u, { message: "Name a model directory or a hub repository" })),
   /** a data file on the machine that runs hyper: JSON lines */
-  dataset: Schema.String.check(Schema.isPattern(/^[^\u0000-\u001f]{1,1024}$/, { message: "Name a data file" })),
+  dataset: Schema.String.check(Schema.isPattern(/^\P{Cc}{1,1024}$/u, { message: "Name a data file" })),
   method: Schema.Literals(["lora", "full"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("lora" as const))),
   epochs: Schema.Number.check(Schema.isBetween({ minimum: 0.01, maximum: 1000 }, { message: "Epochs is a number from 0.01 to 1000" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(3))),
   learningRate: Schema.Number.check(Schema.isBetween({ minimum: 1e-9, maximum: 1 }, { message: "Learning rate is a number from 1e-9 to 1" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(2e-4))),

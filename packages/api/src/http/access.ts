@@ -66,9 +66,11 @@ export const identify = Effect.fnUntraced(function*(c: Context, access: Access, 
   const authorization = c.req.header("authorization")
   if (authorization !== undefined) {
     const key = /^Bearer ([\w-]+)$/.exec(authorization)?.[1] ?? ""
+    const wait = limit.wait("key")
     const identity = isToken("hyk", key) ? yield* store.key(key) : undefined
+    // A right key is never kept waiting by somebody else's wrong ones.
     if (identity !== undefined) return { ...identity, owner: false, requestId } satisfies CallerInfo
-    const wait = limit.attempt("key")
+    limit.wrong("key")
     if (wait > 0) return problemResponse(429, problemBody(requestId, "too_many_attempts", `Too many wrong keys; wait ${wait} s`), { "retry-after": String(wait) })
     return problemResponse(401, problemBody(requestId, "key_unknown", "This API key is unknown or revoked", "Make another: hyper keys create"), { "www-authenticate": "Bearer" })
   }

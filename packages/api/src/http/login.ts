@@ -14,7 +14,7 @@ export const login = Effect.fnUntraced(function*(c: Context, access: Access, req
   if (c.req.header("origin") !== undefined && !fromOwnPage(c)) {
     return problemResponse(403, problemBody(requestId, "cross_site", "This request comes from another site; nothing was done"))
   }
-  const wait = limit.attempt("login")
+  const wait = limit.wait("login")
   if (wait > 0) {
     return problemResponse(429, problemBody(requestId, "too_many_attempts", `Too many attempts to log in; wait ${wait} s`), { "retry-after": String(wait) })
   }
@@ -23,6 +23,7 @@ export const login = Effect.fnUntraced(function*(c: Context, access: Access, req
   const store = yield* AuthStore
   const session = isToken("hyl", token) ? yield* store.redeem(token) : undefined
   if (session === undefined) {
+    limit.wrong("login")
     return problemResponse(401, problemBody(requestId, "link_spent", "This link has been used or has expired", "Print another with: hyper serve --login"))
   }
   setCookie(c, cookieName(c), session.token, { ...attributes(access), maxAge: Math.floor(SESSION_MILLIS / 1000) })
