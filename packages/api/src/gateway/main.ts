@@ -7,7 +7,7 @@ import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, renameSync, r
 import { createServer } from "node:http"
 import { getRequestListener } from "@hono/node-server"
 import { gatewayFiles, type GatewayState } from "@hypernode/engine/endpoints/GatewayState"
-import { identityOf, isAlive, type ProcessIdentity } from "@hypernode/engine/endpoints/processIdentity"
+import { identityOf, isRunning, type ProcessIdentity } from "@hypernode/engine/jobs/ProcessIdentity"
 import { gatewayApp } from "./app.ts"
 import { listen } from "./listen.ts"
 import { Quota } from "./Quota.ts"
@@ -47,7 +47,7 @@ const lock = (): void => {
       break
     } catch {
       const holder = readJson<ProcessIdentity>(files.lock)
-      if (holder !== undefined && isAlive(holder)) {
+      if (holder !== undefined && isRunning(holder)) {
         rmSync(mine)
         die(`a gateway for ${directory} already runs as process ${holder.pid}`, 3)
       }
@@ -57,7 +57,7 @@ const lock = (): void => {
       try {
         renameSync(files.lock, stale)
         const taken = readJson<ProcessIdentity>(stale)
-        if (taken !== undefined && isAlive(taken)) linkSync(stale, files.lock)
+        if (taken !== undefined && isRunning(taken)) linkSync(stale, files.lock)
         rmSync(stale)
       } catch {
         // somebody else was faster: look again

@@ -1,6 +1,6 @@
 /** Files in `<home>/gateway` (mode 0700) that engine and gateway share. No effect: the gateway imports it. */
 import { join } from "node:path"
-import type { ProcessIdentity } from "./processIdentity.ts"
+import type { ProcessIdentity } from "../jobs/ProcessIdentity.ts"
 
 /** `gateway.json`, written by the gateway once it listens. */
 export interface GatewayState extends ProcessIdentity {

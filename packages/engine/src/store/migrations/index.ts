@@ -4,6 +4,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { runs } from "./0001_runs.ts"
 import { durable } from "./0002_durable.ts"
+import { endpoints } from "./0005_endpoints.ts"
 import { api } from "./0007_api.ts"
 
 export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
@@ -12,5 +13,6 @@ export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
 export const migrations: Readonly<Record<string, Migration>> = {
   "0001_runs": runs,
   "0002_durable": durable,
+  "0005_endpoints": endpoints,
   "0007_api": api
 }
