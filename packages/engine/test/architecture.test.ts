@@ -51,7 +51,7 @@ const violations = (file: string, text: string): Array<string> => {
     const found: Array<string> = []
     const other = /^@hypernode\/([a-z]+)/.exec(specifier)?.[1]
     if (other !== undefined && other !== pkg && !packages[pkg]?.includes(other)) found.push(`${pkg} may not import ${specifier}`)
-    if (pkg === "ui" && other === "api" && !typeOnly) found.push(`ui imports the contract's types only, not ${specifier}`)
+    if (pkg === "ui" && other === "api" && !typeOnly && specifier !== "@hypernode/api/browser") found.push(`ui imports the contract's types only, not ${specifier}`)
     if (specifier.startsWith(".")) {
       const target = relative(root, resolve(dirname(file), specifier)).split("/")
       if (target[1] !== pkg) found.push(`${specifier} leaves the package`)
