@@ -51,6 +51,11 @@ def commit(folder: Path, name: str) -> Path:
     return target
 
 
+def discard(folder: Path) -> None:
+    """Removes an unfinished folder; nothing where it was committed."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def sweep(parent: Path) -> None:
     """Removes what killed writers left. Only when nobody writes below `parent`."""
     if parent.is_dir():

@@ -6,19 +6,7 @@ import torch
 
 from .config import Config, Lora
 from .errors import TrainerError
-
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
-
-
-def check_model_directory(path: str) -> None:
-    """TrainerError where the directory lacks what a base model needs, before anything slow happens."""
-    folder = Path(path)
-    if not (folder / "config.json").is_file():
-        raise TrainerError(f"{path}: no config.json; a model directory holds config.json, tokenizer files and *.safetensors")
-    if not any(folder.glob("*.safetensors")):
-        raise TrainerError(f"{path}: no *.safetensors; other weight formats are not loaded")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise TrainerError(f"{path}: no tokenizer ({', '.join(TOKENIZER_FILES)}); copy the tokenizer files of the model into its directory")
+from .model_files import check_model_directory
 
 
 def load_tokenizer(path: str, form: str):
@@ -89,3 +77,12 @@ def make_deterministic() -> None:
 def trainable(model) -> "dict[str, torch.nn.Parameter]":
     """Name -> parameter, in the model's order, which is the same on every rank and in every attempt."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def stored_dtype(path: str) -> torch.dtype:
+    """The precision that the base was stored in: what is trained on it is handed over in the same."""
+    from safetensors import safe_open
+
+    with safe_open(sorted(Path(path).glob("*.safetensors"))[0], "pt") as file:
+        stored = {file.get_slice(name).get_dtype() for name in file.keys()}
+    return next((dtype for name, dtype in (("BF16", torch.bfloat16), ("F16", torch.float16)) if name in stored), torch.float32)
