@@ -64,7 +64,7 @@ const make = Effect.gen(function* () {
         ? sql`INSERT INTO runs (id, tenant, pipeline, created_at, last_seq)
               SELECT ${runId}, ${event.tenant}, ${event.plan.pipeline}, ${at}::float8, 1 WHERE NOT EXISTS (SELECT 1 FROM existing)
               ON CONFLICT (id) DO UPDATE SET last_seq = runs.last_seq + 1 RETURNING last_seq`
-        : sql`UPDATE runs SET last_seq = last_seq + 1, ended = CASE ${event._tag}::text WHEN 'RunEnded' THEN true WHEN 'RunStarted' THEN false ELSE ended END
+        : sql`UPDATE runs SET last_seq = last_seq + 1, ended = CASE ${event._tag}::text WHEN 'RunEnded' THEN true WHEN 'RunStarted' THEN false WHEN 'RunResumed' THEN false ELSE ended END
               WHERE id = ${runId} AND NOT EXISTS (SELECT 1 FROM existing) RETURNING last_seq`
     return sql<EventRow>`WITH existing AS (${existing}), bump AS (${bump}),
       added AS (INSERT INTO run_events (run_id, seq, at, once, event) SELECT ${runId}, last_seq, ${at}::float8, ${once}, ${json}::json FROM bump RETURNING seq, at, event)

@@ -24,8 +24,9 @@ export const durable = Effect.gen(function* () {
     ended_at double precision
   )`
   yield* sql`CREATE INDEX durable_runs_running ON durable_runs (id) WHERE status = 'running'`
+  // no foreign key: every insert locks the run's row itself, to see that it still runs and still is this daemon's
   yield* sql`CREATE TABLE durable_steps (
-    run_id text NOT NULL REFERENCES durable_runs,
+    run_id text NOT NULL,
     hash text NOT NULL,
     position integer GENERATED ALWAYS AS IDENTITY,
     kind text NOT NULL CHECK (kind IN ('data', 'error')),
