@@ -2,10 +2,11 @@
  * What a pipeline file default-exports: `pipeline(name, (p) => { ... })`. The body only describes; it runs in the evaluation process,
  * with the parameters of that evaluation, and yields a RawPlan. Effect-free.
  */
+import { fileURLToPath } from "node:url"
 import type { Use } from "../plugin/Plugin.ts"
 import { stageKinds, type StageKind } from "../stage/StageKind.ts"
 import { toJson } from "./json.ts"
-import { didYouMean } from "./near.ts"
+import { didYouMean } from "../plugin/near.ts"
 import { paramValue, type Json, type Widen } from "./params.ts"
 import { PipelineError } from "./PipelineError.ts"
 import { ports } from "./ports.ts"
@@ -48,7 +49,7 @@ const callerPosition = (): Position | undefined => {
   const own = import.meta.url.slice(0, import.meta.url.lastIndexOf("/pipeline/") + 1)
   for (const line of new Error().stack?.split("\n").slice(1) ?? []) {
     const match = /(file:\/\/.+?):(\d+):(\d+)\)?$/.exec(line)
-    if (match !== null && !match[1]!.startsWith(own)) return { file: match[1]!, line: Number(match[2]), column: Number(match[3]) }
+    if (match !== null && !match[1]!.startsWith(own)) return { file: fileURLToPath(match[1]!), line: Number(match[2]), column: Number(match[3]) }
   }
   return undefined
 }
