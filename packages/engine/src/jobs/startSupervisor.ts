@@ -1,6 +1,7 @@
 /** Starts the supervisor program, detached, and hands the job over through its standard input. */
-import { spawn } from "node:child_process"
+import { type ChildProcessByStdio, spawn } from "node:child_process"
 import { closeSync, openSync, readFileSync } from "node:fs"
+import type { Readable, Writable } from "node:stream"
 import { programPath } from "../program.ts"
 import { type Handover, jobFiles } from "./JobDirectory.ts"
 
@@ -19,7 +20,7 @@ export const startSupervisor = (directory: string, handover: Handover): Promise<
       env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin" },
       detached: true,
       stdio: ["pipe", "pipe", log]
-    })
+    }) as ChildProcessByStdio<Writable, Readable, null>
     closeSync(log)
     let said = ""
     const settle = (end: () => void) => {
