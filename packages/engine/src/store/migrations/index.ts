@@ -4,6 +4,8 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { runs } from "./0001_runs.ts"
 import { durable } from "./0002_durable.ts"
+import { telemetry } from "./0003_telemetry.ts"
+import { ledger } from "./0004_ledger.ts"
 import { endpoints } from "./0005_endpoints.ts"
 import { api } from "./0007_api.ts"
 
@@ -13,6 +15,8 @@ export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
 export const migrations: Readonly<Record<string, Migration>> = {
   "0001_runs": runs,
   "0002_durable": durable,
+  "0003_telemetry": telemetry,
+  "0004_ledger": ledger,
   "0005_endpoints": endpoints,
   "0007_api": api
 }
