@@ -14,8 +14,23 @@ export interface DaemonFile {
   readonly pid: number
   readonly version: string
   readonly socket: string
-  /** what the daemon writes when it could not start */
-  readonly failure?: { readonly message: string; readonly remedy?: string }
+}
+
+/** What a daemon writes when it could not start; beside daemon.json, which may be another daemon's. */
+export interface DaemonFailure {
+  readonly pid: number
+  readonly message: string
+  readonly remedy?: string
+}
+export const failureFileOf = (home: Home): string => join(home.root, "daemon-failure.json")
+
+const readFailure = (home: Home, pid: number | undefined): DaemonFailure | undefined => {
+  try {
+    const failure = JSON.parse(readFileSync(failureFileOf(home), "utf8")) as DaemonFailure
+    return failure.pid === pid ? failure : undefined
+  } catch {
+    return undefined
+  }
 }
 
 export const currentHome = (): Home => homeFromEnv(process.env, process.cwd())
@@ -67,7 +82,7 @@ const start = async (home: Home): Promise<void> => {
     if (exited !== undefined) {
       // another command may have won the race to start it
       if (await answers(socketOf(home))) return
-      const failure = readDaemonFile(home)?.failure
+      const failure = readFailure(home, child.pid)
       throw new CliError(ExitCode.refused, failure?.message ?? `the daemon ended at once (exit code ${exited})`, { code: "daemon_start", remedy: failure?.remedy ?? `read ${daemonLogOf(home)}` })
     }
     await sleep(15)

@@ -15,6 +15,7 @@ import { kinds } from "../stage/kinds.ts"
 import type { Progress } from "../stage/Progress.ts"
 import { StageError } from "../stage/StageError.ts"
 import type { StageServices } from "../stage/StageServices.ts"
+import { untilCancelled } from "./CancelSignal.ts"
 import { StepFailure } from "./Durable.ts"
 import { resolveInputs } from "./inputs.ts"
 import { progressFor } from "./progress.ts"
@@ -186,7 +187,7 @@ export const begin = Effect.fnUntraced(function*(at: Tried): Effect.fn.Return<Be
     yield* record(run, definition, at.stepId, attempt, output, key)
     return { state: "done" } as const
   })
-  const exit = yield* Effect.exit(work)
+  const exit = yield* Effect.exit(untilCancelled(work))
   if (Exit.isSuccess(exit)) return exit.value
   return yield* conclude(at, attempt, exit.cause, "throw")
 })
@@ -241,7 +242,7 @@ export const collect = Effect.fnUntraced(function*(at: Tried, attempt: number, h
     yield* record(run, definition, at.stepId, attempt, output, yield* keyOf(run, at.stepId, definition, options, input))
     return { state: "done" } as const
   })
-  const exit = yield* Effect.exit(work)
+  const exit = yield* Effect.exit(untilCancelled(work))
   if (Exit.isSuccess(exit)) return exit.value
   return yield* conclude(at, attempt, exit.cause, "again")
 })

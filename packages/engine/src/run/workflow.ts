@@ -5,6 +5,7 @@
 import { Context, Effect, Exit } from "effect"
 import { Jobs } from "../capability/Jobs.ts"
 import type { PlanStep } from "../plan/Plan.ts"
+import { CancelSignal } from "./CancelSignal.ts"
 import type { DurableSteps, WorkflowBody } from "./Durable.ts"
 import { JOB_ENDED, JobWatcher } from "./JobWatcher.ts"
 import { RunStore } from "./RunStore.ts"
@@ -43,7 +44,7 @@ export class Running {
 export const makeWorkflow = (context: Context.Context<WorkflowServices>, running: Running, executor: string): WorkflowBody => {
   const promise = <A, E>(runId: string, effect: Effect.Effect<A, E, WorkflowServices>): Promise<A> => {
     const { release, signal } = running.track(runId)
-    return Effect.runPromiseExitWith(context)(effect, { signal }).then((exit) => {
+    return Effect.runPromiseExitWith(context)(Effect.provideService(effect, CancelSignal, signal)).then((exit) => {
       release()
       if (Exit.isSuccess(exit)) return exit.value
       const failure = exit.cause.reasons.find((reason) => reason._tag === "Fail")
