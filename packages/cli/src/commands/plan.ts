@@ -16,9 +16,9 @@ export const plan = async (file: string, options: PlanOptions): Promise<ExitCode
   const path = pipelinePath(file)
   const home = currentHome()
   if (options.types === true) {
-    const { checkTypes } = await import("../plan/checkTypes.ts")
-    const problems = await checkTypes(path)
-    if (problems.length > 0) throw new CliError(ExitCode.plan, problems.join("\n"), { code: "plan_types" })
+    const { checkTypes } = await import("@hypernode/engine/plan/types")
+    const problem = await checkTypes(path)
+    if (problem !== undefined) throw new CliError(ExitCode.plan, problem.message, { code: "plan_types" })
   }
   const socketPath = socketOf(home)
   const view: PlanView = (await answers(socketPath))

@@ -12,13 +12,15 @@ import { homeAt } from "@hypernode/engine/Home"
 import { Leases } from "@hypernode/engine/keys/Leases"
 import { Runner } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
+import { Fence } from "@hypernode/engine/store/Fence"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { daemonFileOf, failureFileOf, makeHome, socketOf } from "../client/Daemon.ts"
+import { TENANT } from "../tenant.ts"
 import { version } from "../version.ts"
 import { Activity } from "./Activity.ts"
 import { daemonLayer } from "./layers.ts"
-import { ownerRoutes, TENANT } from "./ownerRoutes.ts"
+import { ownerRoutes } from "./ownerRoutes.ts"
 import { reconcileEndpoints } from "./reconcileEndpoints.ts"
 
 /** Leaves after so long without a run, a request or a held port. */
@@ -80,7 +82,8 @@ const program = Effect.gen(function*() {
       if ((yield* store.unfinished).length === 0) return yield* Effect.logInfo("nothing left to do: leaving")
     }
   })
-  yield* Effect.raceFirst(Deferred.await(stop), leaveWhenIdle)
+  const fenced = (yield* Fence).lost.pipe(Effect.andThen(Effect.logError("another daemon took this home's database over: leaving")))
+  yield* Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), fenced), leaveWhenIdle)
 })
 
 const fiber = Effect.runFork(Effect.scoped(program.pipe(Effect.provide(daemonLayer(home)))))

@@ -11,11 +11,10 @@ import { Secrets } from "@hypernode/engine/capability/Secrets"
 import { RunStore } from "@hypernode/engine/run/RunStore"
 import { Context, Deferred, Effect, Exit, Redacted, Scope } from "effect"
 import { type Context as HonoContext, Hono } from "hono"
+import { TENANT } from "../tenant.ts"
 import { version } from "../version.ts"
 import type { Activity } from "./Activity.ts"
 import { uiDirectory } from "./ui.ts"
-
-export const TENANT = "default"
 
 type Needs = Engine | AuthStore | Endpoints | Secrets | RunStore
 

@@ -1,17 +1,18 @@
 /** The API's Engine over this home: the Runner and its stores, each answer scoped to a tenant. */
 import { Engine, EngineError } from "@hypernode/api/Engine"
-import type { Cost, Dashboard, EndpointView, Rewards } from "@hypernode/api/contract/views"
+import type { Cost, Dashboard, EndpointView, PlanView, Rewards } from "@hypernode/api/contract/views"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
 import { Endpoints, type EndpointRecord } from "@hypernode/engine/capability/Endpoints"
 import { Ledger } from "@hypernode/engine/rewards/Ledger"
 import { costOf, priceOf } from "@hypernode/engine/rewards/cost"
 import { Durable } from "@hypernode/engine/run/Durable"
 import { foldRun, type Run } from "@hypernode/engine/run/Run"
-import { Runner } from "@hypernode/engine/run/Runner"
+import { Runner, type Submission } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
 import { TelemetryStore } from "@hypernode/engine/telemetry/TelemetryStore"
 import { Duration, Effect, Layer, Option, Stream } from "effect"
 import { basename, dirname } from "node:path"
+import { noteLastPlan } from "../../plan/lastPlan.ts"
 import { planView } from "../../plan/planView.ts"
 import { version } from "../../version.ts"
 import { catalogue } from "./catalogue.ts"
@@ -89,19 +90,25 @@ export const EngineLive = Layer.effect(
 
     const plan = (request: Parameters<typeof planView>[1]) => planView(home, request).pipe(Effect.mapError(failed))
 
+    const submit = (submission: Submission) =>
+      runner.submit(submission).pipe(
+        Effect.mapError(failed),
+        Effect.tap((runId) => Effect.sync(() => noteLastPlan(home, submission.tenant, { runId, plan: submission.plan })).pipe(Effect.ignore))
+      )
+
     return Engine.of({
       info: Effect.succeed({ version, executor: durable.executor }),
       planFile: (request) => plan({ ...request, projectDirectory: request.projectDirectory ?? project }),
-      submit: (submission) => runner.submit(submission).pipe(Effect.mapError(failed)),
+      submit,
       deploy: ({ by, form, tenant }) =>
         Effect.gen(function*() {
           const { pipelineSource } = yield* Effect.promise(() => import("@hypernode/api/contract/pipelineSource"))
-          const view = yield* plan({ tenant, source: pipelineSource(form), projectDirectory: project, params: {} })
+          const view: PlanView = yield* plan({ tenant, source: pipelineSource(form), projectDirectory: project, params: {} })
           const refused = view.warnings.find((w) => w.level === "refuse")
           if (refused !== undefined) {
             return yield* new EngineError({ kind: "denied", code: "plan_refused", message: refused.message, ...(refused.remedy === undefined ? {} : { remedy: refused.remedy }) })
           }
-          return { runId: yield* runner.submit({ tenant, plan: view.plan, projectDirectory: project, by }).pipe(Effect.mapError(failed)) }
+          return { runId: yield* submit({ tenant, plan: view.plan, projectDirectory: project, by }) }
         }),
       runs: summaries,
       run: load,

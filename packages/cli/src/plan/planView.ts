@@ -1,0 +1,42 @@
+/** A plan with what is cached and why, estimates and warnings: what `hyper plan`, `POST /api/v1/plan` and the page show. */
+import type { PlanRequest } from "@hypernode/api/Engine"
+import type { PlanView } from "@hypernode/api/contract/views"
+import type { Home } from "@hypernode/engine/Home"
+import { estimateSteps } from "@hypernode/engine/plan/estimate"
+import type { Evaluation } from "@hypernode/engine/plan/evaluation"
+import { explain } from "@hypernode/engine/plan/explain"
+import { planFile } from "@hypernode/engine/plan/planFile"
+import { peekCached } from "@hypernode/engine/run/StepCache"
+import * as Effect from "effect/Effect"
+import { lastPlan } from "./lastPlan.ts"
+import { sourceFile } from "./sourceFile.ts"
+
+export const planView = Effect.fn("planView")(function*(home: Home, request: PlanRequest, evaluation?: Promise<Evaluation>) {
+  const path = request.path ?? sourceFile(home, request.source ?? "")
+  const planned = yield* planFile(path, { params: request.params, estimate: false, ...(evaluation === undefined ? {} : { evaluation }) })
+  const projectDirectory = request.path === undefined ? (request.projectDirectory ?? planned.projectDirectory) : planned.projectDirectory
+  const previous = lastPlan(home, request.tenant, planned.plan.pipeline)
+  const [steps, estimates] = yield* Effect.all(
+    [
+      explain(planned.steps, {
+        tenant: request.tenant,
+        projectDirectory,
+        lookup: (key) => Effect.sync(() => peekCached(home, request.tenant, key)),
+        ...(previous === undefined ? {} : { previous })
+      }),
+      estimateSteps(planned.steps, projectDirectory)
+    ],
+    { concurrency: "unbounded" }
+  )
+  return {
+    plan: planned.plan,
+    digest: planned.digest,
+    steps: steps.map(({ cached, id, why }) => ({ id, cached, why })),
+    estimates: Object.fromEntries(estimates.map(({ estimate: { notes: _, ...estimate }, step }) => [step, estimate])),
+    warnings: [
+      ...planned.warnings.map((message) => ({ level: "warn" as const, message })),
+      ...(planned.output.trim() === "" ? [] : [{ level: "info" as const, message: `the file printed: ${planned.output.trim()}` }]),
+      ...estimates.flatMap(({ estimate, step }) => estimate.notes.map((note) => ({ ...note, step })))
+    ]
+  } satisfies PlanView
+})

@@ -1,0 +1,2 @@
+/** Whose runs a home's owner sees over its own socket. */
+export const TENANT = "default"
