@@ -34,7 +34,8 @@ def encode_chat(tokenizer, messages: "list[dict[str, str]]", limit: int) -> "Exa
     ids = _template(tokenizer, messages, False)
     labels = [IGNORED] * len(ids)
     for position, message in enumerate(messages):
-        if message["role"] != "assistant":
+        # an opening line of the assistant answers nothing: it is context
+        if message["role"] != "assistant" or position == 0:
             continue
         # a template may rewrite earlier turns: only the prefix that agrees counts as the prompt
         start = _common(_template(tokenizer, messages[:position], True), ids)

@@ -17,8 +17,8 @@ def _messages(row: dict, place: str) -> "list[dict[str, str]]":
             right = isinstance(message, dict) and isinstance(message.get("role"), str) and isinstance(message.get("content"), str)
             if not right:
                 raise TrainerError(f'{place}: message {number} needs "role" and "content", both text')
-        if not any(message["role"] == "assistant" and message["content"] for message in messages):
-            raise TrainerError(f'{place}: no message of role "assistant" to learn from')
+        if not any(message["role"] == "assistant" and message["content"] for message in messages[1:]):
+            raise TrainerError(f'{place}: no message of role "assistant" that answers another one')
         return [{"role": message["role"], "content": message["content"]} for message in messages]
     if "prompt" in row and "completion" in row:
         if not isinstance(row["prompt"], str) or not isinstance(row["completion"], str) or not row["completion"]:
