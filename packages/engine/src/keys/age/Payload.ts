@@ -34,9 +34,10 @@ export const sealPayloadInto = (target: Buffer, at: number, fileKey: Uint8Array,
   return offset
 }
 
+const refused = (): AgeFault => new AgeFault("the payload was changed or cut short")
+
 /** Plaintext of a payload (what follows the header). Throws AgeFault where anything was cut, moved, added or changed. */
 export const openPayload = (fileKey: Uint8Array, payload: Uint8Array): Buffer => {
-  const refused = () => new AgeFault("the payload was changed or cut short")
   if (payload.length < NONCE_BYTES + TAG_BYTES) throw refused()
   const key = payloadKey(fileKey, payload.subarray(0, NONCE_BYTES))
   const body = payload.subarray(NONCE_BYTES)

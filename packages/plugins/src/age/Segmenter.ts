@@ -1,0 +1,85 @@
+/** Packs rows into segments of whole records: each row and one LF, at most so many bytes and rows; a longer row stands alone. Deterministic. */
+import { invalidRow } from "@hypernode/engine/dataset/DatasetFault"
+import type { RowBatch } from "@hypernode/engine/dataset/RowBatches"
+
+export interface PlainSegment {
+  readonly index: number
+  readonly rows: number
+  /** exactly the segment's bytes; an ArrayBuffer of its own, so that it can move to another thread */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** of the first row in the file, for error messages */
+  readonly firstLine: number
+}
+
+const OPEN = 123, CLOSE = 125, LF = 10, SPACE = 32, TAB = 9
+
+export class Segmenter {
+  readonly #name: string
+  readonly #segmentBytes: number
+  readonly #segmentRows: number
+  #buffer: Buffer<ArrayBuffer>
+  #filled = 0
+  #rows = 0
+  #firstLine = 0
+  #index = 0
+  #totalRows = 0
+
+  constructor(name: string, segmentBytes: number, segmentRows: number) {
+    this.#name = name
+    this.#segmentBytes = segmentBytes
+    this.#segmentRows = segmentRows
+    this.#buffer = this.#fresh(Math.min(segmentBytes, 1 << 20))
+  }
+
+  get totalRows(): number {
+    return this.#totalRows
+  }
+
+  #fresh(size: number): Buffer<ArrayBuffer> {
+    return Buffer.from(new ArrayBuffer(size))
+  }
+
+  #cut(): PlainSegment {
+    const segment = { index: this.#index++, rows: this.#rows, bytes: this.#buffer.subarray(0, this.#filled), firstLine: this.#firstLine }
+    this.#buffer = this.#fresh(this.#buffer.length)
+    this.#filled = 0
+    this.#rows = 0
+    return segment
+  }
+
+  /**
+   * The segments that a batch completes. Whether rows are well-formed is for the select stage to say, and the commitment holds it to
+   * that; here a row must only begin and end as an object, so that a cut or foreign file is named by line. Throws StageError.
+   */
+  push(batch: RowBatch): Array<PlainSegment> {
+    const done: Array<PlainSegment> = []
+    const { buffer, count, ends, lines, starts } = batch
+    for (let i = 0; i < count; i++) {
+      let start = starts[i] as number
+      let end = ends[i] as number
+      while (buffer[start] === SPACE || buffer[start] === TAB) start++
+      while (buffer[end - 1] === SPACE || buffer[end - 1] === TAB) end--
+      if (buffer[start] !== OPEN || buffer[end - 1] !== CLOSE) throw invalidRow(this.#name, lines[i] as number, "the row is not a JSON object")
+      const length = end - start + 1
+      if (this.#rows > 0 && (this.#rows === this.#segmentRows || this.#filled + length > this.#segmentBytes)) done.push(this.#cut())
+      if (this.#filled + length > this.#buffer.length) {
+        const larger = this.#fresh(Math.max(this.#filled + length, Math.min(this.#buffer.length * 2, this.#segmentBytes)))
+        this.#buffer.copy(larger, 0, 0, this.#filled)
+        this.#buffer.fill(0)
+        this.#buffer = larger
+      }
+      if (this.#rows === 0) this.#firstLine = lines[i] as number
+      this.#buffer.set(buffer.subarray(start, end), this.#filled)
+      this.#filled += length
+      this.#buffer[this.#filled - 1] = LF
+      this.#rows++
+      this.#totalRows++
+    }
+    return done
+  }
+
+  /** What is left after the last batch. */
+  end(): Array<PlainSegment> {
+    return this.#rows === 0 ? [] : [this.#cut()]
+  }
+}

@@ -1,0 +1,50 @@
+/** Seals one segment, and counts its tokens where a tokenizer is given. Runs in a worker thread for large data sets, in place for small ones. */
+import { readFile } from "node:fs/promises"
+import { sealFile } from "@hypernode/engine/keys/age/File"
+import type { TokenizerFiles } from "./tokenizerFiles.ts"
+
+export interface SealJob {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly recipients: ReadonlyArray<string>
+  readonly tokenizer: TokenizerFiles | undefined
+}
+
+export interface SealedBytes {
+  readonly file: Uint8Array<ArrayBuffer>
+  /** of the rows' text: message contents or `text`, without what a chat template adds */
+  readonly tokens: number | undefined
+}
+
+type Count = (text: string) => number
+
+let counter: { readonly path: string; readonly count: Count } | undefined
+
+const counterFor = async ({ config, tokenizer }: TokenizerFiles): Promise<Count> => {
+  if (counter?.path === tokenizer) return counter.count
+  const { Tokenizer } = await import("@huggingface/tokenizers")
+  const loaded = new Tokenizer(JSON.parse(await readFile(tokenizer, "utf8")), config === undefined ? {} : JSON.parse(await readFile(config, "utf8")))
+  const count: Count = (text) => loaded.encode(text, { add_special_tokens: false }).ids.length
+  counter = { path: tokenizer, count }
+  return count
+}
+
+const tokensOf = (bytes: Uint8Array, count: Count): number => {
+  let tokens = 0
+  for (const line of new TextDecoder().decode(bytes).split("\n")) {
+    if (line === "") continue
+    const row = JSON.parse(line) as { readonly text?: unknown; readonly messages?: ReadonlyArray<{ readonly content?: unknown }> }
+    if (typeof row.text === "string") tokens += count(row.text)
+    for (const message of row.messages ?? []) if (typeof message.content === "string") tokens += count(message.content)
+  }
+  return tokens
+}
+
+/** The plaintext is overwritten once it is sealed. */
+export const sealSegment = async ({ bytes, recipients, tokenizer }: SealJob): Promise<SealedBytes> => {
+  try {
+    const tokens = tokenizer === undefined ? undefined : tokensOf(bytes, await counterFor(tokenizer))
+    return { file: sealFile(bytes, recipients), tokens }
+  } finally {
+    bytes.fill(0)
+  }
+}
