@@ -1,6 +1,5 @@
 /** `hyper serve`: the daemon listens on TCP for as long as this command holds the line; runs go on when it ends. */
 import { request } from "node:http"
-import { createInterface } from "node:readline"
 import { daemon } from "../client/Daemon.ts"
 import type { Api } from "../client/Api.ts"
 import { CliError, ExitCode } from "../ExitCode.ts"
@@ -17,15 +16,15 @@ const hold = (api: Api, port: number, json: boolean | undefined): Promise<ExitCo
     const call = request(
       { socketPath: api.target.socketPath, path: "/api/v1/daemon/serve", method: "POST", headers: { host: "localhost", "content-type": "application/json" } },
       (response) => {
-        const lines = createInterface({ input: response })
-        if (response.statusCode !== 200) {
-          lines.on("line", (line) => {
-            const { error } = JSON.parse(line) as { error: { code: string; message: string; remedy?: string } }
-            reject(new CliError(ExitCode.refused, error.message, { code: error.code, remedy: error.remedy }))
-          })
-          return
-        }
-        lines.on("line", (line) => {
+        response.setEncoding("utf8")
+        let buffer = ""
+        response.on("error", () => undefined)
+        response.on("data", (text: string) => {
+          buffer += text
+          const end = buffer.indexOf("\n")
+          if (end < 0) return
+          const line = buffer.slice(0, end).trim()
+          buffer = buffer.slice(end + 1)
           if (line === "") return
           const { login, url } = JSON.parse(line) as { url: string; login: string }
           process.stdout.write(
@@ -34,6 +33,14 @@ const hold = (api: Api, port: number, json: boolean | undefined): Promise<ExitCo
               : `Serving ${url}\nLog in once, within 10 minutes:\n  ${login}\nAnother link: hyper serve --login. Ctrl-C stops serving; runs and endpoints go on.\n`
           )
         })
+        if (response.statusCode !== 200) {
+          response.removeAllListeners("data").on("data", (text: string) => { buffer += text })
+          response.on("end", () => {
+            const { error } = JSON.parse(buffer) as { error: { code: string; message: string; remedy?: string } }
+            reject(new CliError(ExitCode.refused, error.message, { code: error.code, remedy: error.remedy }))
+          })
+          return
+        }
         response.on("close", () => resolve(ExitCode.ok))
       }
     )
