@@ -21,6 +21,7 @@ export const paramValue = (name: string, given: unknown, fallback: Json): unknow
       value = given
     }
   }
+  if (wanted === "string" && (typeof given === "number" || typeof given === "boolean")) value = String(given)
   if (typeOf(value) === wanted || wanted === "null") return value
   throw new PipelineError(
     `params.${name}`,

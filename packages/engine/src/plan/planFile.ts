@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import { realpathSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import type { Digest } from "../artifact/Digest.ts"
-import { ownPlugins } from "../plugin/locate.ts"
+import type { RawIssue } from "../pipeline/RawPlan.ts"
+import { ownPlugins, OWN_PACKAGE } from "../plugin/locate.ts"
 import { didYouMean } from "../plugin/near.ts"
 import type { RegistryOptions } from "../plugin/Registry.ts"
 import { estimateSteps, type StepEstimate } from "./estimate.ts"
@@ -34,12 +35,12 @@ export interface PlannedFile {
 
 const nodeMajor = Number(process.versions.node.split(".")[0])
 
-/** An import that leads nowhere, said in terms of plugins where it is one. */
-const unresolvedHint = async (message: string, projectDirectory: string): Promise<string> => {
-  const own = /plugins[/\\](?:src|dist)[/\\]([^/\\'"]+)/.exec(message)?.[1] ?? /@hypernode\/plugins\/([^/'"]+)/.exec(message)?.[1]
-  if (own !== undefined) return didYouMean(own, await ownPlugins(projectDirectory), "plugins")
-  const name = /Cannot find package '([^']+)'/.exec(message)?.[1]
-  return name === undefined ? "check the path of the import" : `npm install ${name} in the pipeline's project`
+/** An import that leads nowhere, said in terms of plugins and packages. */
+const unresolved = async (issue: RawIssue, projectDirectory: string): Promise<RawIssue> => {
+  const own = /plugins[/\\](?:src|dist)[/\\]([^/\\'"]+)/.exec(issue.message)?.[1] ?? /@hypernode\/plugins\/([^/'"]+)/.exec(issue.message)?.[1]
+  if (own !== undefined) return { ...issue, message: `there is no plugin ${OWN_PACKAGE}/${own}`, hint: didYouMean(own, await ownPlugins(projectDirectory), "plugins") }
+  const name = /Cannot find package '([^']+)'/.exec(issue.message)?.[1]
+  return { ...issue, hint: name === undefined ? "check the path of the import" : `npm install ${name} in the pipeline's project` }
 }
 
 export const planFile = Effect.fn("planFile")(function*(path: string, options: PlanFileOptions = {}): Effect.fn.Return<PlannedFile, PlanError> {
@@ -50,7 +51,7 @@ export const planFile = Effect.fn("planFile")(function*(path: string, options: P
   })
   if (!evaluation.ok) {
     const issues = evaluation.reason === "Unresolved"
-      ? yield* Effect.promise(() => Promise.all(evaluation.issues.map(async (issue) => ({ ...issue, hint: await unresolvedHint(issue.message, dirname(resolve(path))) }))))
+      ? yield* Effect.promise(() => Promise.all(evaluation.issues.map((issue) => unresolved(issue, dirname(resolve(path))))))
       : evaluation.issues
     return yield* planError(evaluation.reason, path, issues, evaluation.output)
   }

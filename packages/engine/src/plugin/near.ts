@@ -16,8 +16,8 @@ const distance = (a: string, b: string): number => {
 export const near = (name: string, names: Iterable<string>): ReadonlyArray<string> =>
   [...new Set(names)]
     .map((candidate) => ({ candidate, d: candidate.startsWith(name) && name.length > 1 ? 1 : distance(name, candidate) }))
-    .filter(({ candidate, d }) => d <= (name.length > 3 ? Math.max(2, Math.floor(Math.max(name.length, candidate.length) / 3)) : 1))
-    .sort((a, b) => a.d - b.d || (a.candidate < b.candidate ? -1 : 1))
+    .filter(({ candidate, d }) => d <= (name.length > 4 ? Math.max(2, Math.floor(Math.max(name.length, candidate.length) / 3)) : 1))
+    .toSorted((a, b) => a.d - b.d || (a.candidate < b.candidate ? -1 : 1))
     .slice(0, 3)
     .map(({ candidate }) => candidate)
 

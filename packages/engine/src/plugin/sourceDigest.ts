@@ -47,6 +47,6 @@ export const sourceDigest = (location: Location): Digest => {
   const starts = location.origin === "file" ? [location.entry] : [location.entry, ...filesBelow(location.root)]
   const files = [...withImports(starts)]
     .map((path) => [relative(location.root, path).split(sep).join("/"), createHash("sha256").update(readFileSync(path)).digest("hex")] as const)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
   return digestOfJson(files)
 }
