@@ -166,5 +166,5 @@ const build = (name: string, body: (p: Builder) => unknown, given: Readonly<Reco
   for (const key of Object.keys(given)) {
     if (!Object.hasOwn(defaults, key)) issue(`params.${key}`, `"${name}" has no parameter ${key}`, didYouMean(key, Object.keys(defaults), "parameters"), undefined)
   }
-  return { pipeline: name, params, defaults, secrets: [...secrets].sort(), steps, issues }
+  return { pipeline: name, params, defaults, secrets: [...secrets].toSorted(), steps, issues }
 }

@@ -150,7 +150,7 @@ export const makePlan = Effect.fn("Planner.makePlan")(function*(
     version: PLAN_VERSION,
     pipeline: raw.pipeline,
     params: raw.params as Plan["params"],
-    secrets: [...new Set(steps.flatMap(({ step }) => secretsIn(step.options)))].sort(),
+    secrets: [...new Set(steps.flatMap(({ step }) => secretsIn(step.options)))].toSorted(),
     steps: steps.map(({ step }) => step)
   }
   yield* Schema.decodeUnknownEffect(Plan)(plan).pipe(Effect.mapError((error) => planError("Failed", context.file, [{ path: "", message: `the plan does not fit its own schema: ${error.message}`, hint: "this is a defect in hyper" }])))

@@ -15,7 +15,7 @@ const cycleIn = (steps: ReadonlyArray<Wired>): ReadonlyArray<string> => {
     // every step left takes from another step left, so there always is one
     id = needs(byId.get(id)!).find((other) => byId.has(other))!
   }
-  const loop = path.slice(path.indexOf(id)).reverse()
+  const loop = path.slice(path.indexOf(id)).toReversed()
   return [loop.at(-1)!, ...loop]
 }
 

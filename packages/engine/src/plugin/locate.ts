@@ -81,7 +81,7 @@ export const ownPlugins = async (projectDirectory: string): Promise<ReadonlyArra
     for (const folder of ["src", "dist"]) {
       const directory = join(dirname(manifest), folder)
       if (!existsSync(directory)) continue
-      return readdirSync(directory).filter((id) => ["plugin.ts", "plugin.js"].some((file) => existsSync(join(directory, id, file)))).sort()
+      return readdirSync(directory).filter((id) => ["plugin.ts", "plugin.js"].some((file) => existsSync(join(directory, id, file)))).toSorted()
     }
   }
   return []
