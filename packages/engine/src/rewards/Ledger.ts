@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Settlement } from "../stage/values.ts"
+import type { Exclusion } from "./Evidence.ts"
 
 export class LedgerError extends Schema.TaggedError<LedgerError>()("LedgerError", { message: Schema.String, remedy: Schema.optionalKey(Schema.String) }) {}
 
@@ -15,10 +16,14 @@ export interface PoolTerms {
   readonly policy: string
   /** milliseconds until accrued units unlock */
   readonly challengeWindow: number
+  /** for `settle`: device class by job, as the trainer reported it; a job that is not named counts as `unknown` */
+  readonly deviceClasses?: Readonly<Record<string, string>>
+  /** for `settle`: work that does not count although it is well signed */
+  readonly exclusions?: ReadonlyArray<Exclusion>
 }
 
 export interface Explanation {
-  /** "You were paid 30.643 of 100 HYPER: 2,566 of 8,374 verified GPU seconds" */
+  /** "You earned 30.643 of 100 HYPER: 2,566 of 8,374 verified GPU seconds" */
   readonly sentence: string
   readonly node: string
   readonly terms: ReadonlyArray<{ readonly name: string; readonly weight: number; readonly mine: number; readonly all: number; readonly units: string }>

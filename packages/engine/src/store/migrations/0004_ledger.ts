@@ -77,9 +77,22 @@ export const ledger = Effect.gen(function* () {
       RETURN NEW;
     END $$`
   yield* sql`CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON ledger_accounts FOR EACH ROW EXECUTE FUNCTION ledger_account_guard()`
-  yield* sql`CREATE FUNCTION ledger_check() RETURNS trigger LANGUAGE plpgsql AS $$
-    DECLARE off numeric; account text;
+  // At commit, so the rows are looked up again: the trigger's own are those of an earlier statement.
+  yield* sql`CREATE FUNCTION ledger_check_escrow(account text) RETURNS void LANGUAGE plpgsql AS $$
+    DECLARE wrong record;
     BEGIN
+      SELECT p.run_id, p.step_id, a.balance, CASE WHEN p.settled_at IS NULL THEN p.units ELSE 0 END AS due INTO wrong
+        FROM ledger_pools p JOIN ledger_accounts a ON a.id = p.escrow
+        WHERE p.escrow = account AND a.balance <> CASE WHEN p.settled_at IS NULL THEN p.units ELSE 0 END;
+      IF FOUND THEN
+        RAISE EXCEPTION 'ledger: pool % of run % must have % units in escrow, not %', wrong.step_id, wrong.run_id, wrong.due, wrong.balance USING ERRCODE = 'check_violation';
+      END IF;
+    END $$`
+  yield* sql`CREATE FUNCTION ledger_check() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE off numeric;
+    BEGIN
+      PERFORM ledger_check_escrow(NEW.debit);
+      PERFORM ledger_check_escrow(NEW.credit);
       -- once a transaction: the last posting cleared the mark, the first check after it looks at everything
       IF current_setting('hyper.ledger_checked', true) = 'yes' THEN RETURN NULL; END IF;
       SELECT sum(balance) INTO off FROM ledger_accounts;
@@ -89,15 +102,8 @@ export const ledger = Effect.gen(function* () {
     END $$`
   yield* sql`CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON ledger_transfers DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_check()`
   yield* sql`CREATE FUNCTION ledger_pool_check() RETURNS trigger LANGUAGE plpgsql AS $$
-    DECLARE rest numeric;
     BEGIN
-      SELECT balance INTO rest FROM ledger_accounts WHERE id = NEW.escrow;
-      IF NEW.settled_at IS NOT NULL AND rest <> 0 THEN
-        RAISE EXCEPTION 'ledger: pool % of run % is settled, but % units are left in escrow', NEW.step_id, NEW.run_id, rest USING ERRCODE = 'check_violation';
-      END IF;
-      IF NEW.settled_at IS NULL AND rest <> NEW.units THEN
-        RAISE EXCEPTION 'ledger: pool % of run % is open with % units, but % are in escrow', NEW.step_id, NEW.run_id, NEW.units, rest USING ERRCODE = 'check_violation';
-      END IF;
+      PERFORM ledger_check_escrow(NEW.escrow);
       RETURN NULL;
     END $$`
   yield* sql`CREATE CONSTRAINT TRIGGER whole AFTER INSERT OR UPDATE ON ledger_pools DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_pool_check()`
