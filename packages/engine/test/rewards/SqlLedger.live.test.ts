@@ -119,7 +119,7 @@ describe("settle", () => {
     const { accruals } = await settle({ exclusions: [exclusion], deviceClasses: { [job]: "NVIDIA H200" } })
     expect(accruals.find(({ node }) => node === b.id)).toMatchObject({ units: "0", reason: expect.stringContaining("the endpoint did not answer") })
     expect((await explain(a.id))[0]?.sentence).toBe("You earned 100 of 100 HYPER: 1 of 1 verified GPU seconds")
-    expect((await explain(b.id))[0]).toMatchObject({ sentence: expect.stringContaining("Restart it."), samples: { accepted: 0, rejected: [{ ...{ reason: exclusion.reason, remedy: exclusion.remedy }, count: 1 }] } })
+    expect((await explain(b.id))[0]).toMatchObject({ sentence: expect.stringContaining("Restart it."), samples: { accepted: 0, rejected: [{ reason: exclusion.reason, remedy: exclusion.remedy, count: 1 }] } })
   })
 })
 
