@@ -7,6 +7,8 @@ export interface Target {
   readonly socketPath?: string
   readonly url?: URL
   readonly key?: string
+  /** starts the daemon again when it was killed under a command that only reads */
+  readonly revive?: () => Promise<unknown>
 }
 
 const exitCodeOf = (status: number, code: string): ExitCode =>
@@ -43,7 +45,7 @@ export class Api {
     this.target = target
   }
 
-  async send<A>(method: string, path: string, payload?: unknown): Promise<A> {
+  async send<A>(method: string, path: string, payload?: unknown, again = false): Promise<A> {
     const body = payload === undefined ? undefined : JSON.stringify(payload)
     let message: IncomingMessage
     let text: string
@@ -54,7 +56,10 @@ export class Api {
       )
       text = await read(message)
     } catch (cause) {
-      throw unreachable(this.target, cause)
+      // only reading is safe to repeat: a submission may have arrived before the connection broke
+      if (method !== "GET" || this.target.revive === undefined || again) throw unreachable(this.target, cause)
+      await this.target.revive()
+      return this.send<A>(method, path, payload, true)
     }
     const status = message.statusCode ?? 0
     if (status >= 200 && status < 300) return (text === "" ? undefined : JSON.parse(text)) as A
@@ -104,7 +109,8 @@ export class Api {
       } catch (cause) {
         if (cause instanceof CliError || signal?.aborted === true) throw cause
         if (++failures > 20) throw unreachable(this.target, cause)
-        await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 100 * 2 ** failures)))
+        await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 50 * 2 ** failures)))
+        await this.target.revive?.().catch(() => undefined)
       }
     }
   }

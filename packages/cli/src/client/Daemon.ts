@@ -1,6 +1,6 @@
 /** Finds the home's daemon, or starts it. `daemon.json` in the home says who it is; a connection to its socket says that it lives. */
 import { spawn } from "node:child_process"
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -64,8 +64,46 @@ export const makeHome = (home: Home): void => {
   }
 }
 
+const alive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** True for the one command that may start the daemon now; the others wait for its socket. A lock of a dead command is taken over. */
+const takeStartLock = (path: string): boolean => {
+  try {
+    writeFileSync(path, String(process.pid), { flag: "wx", mode: 0o600 })
+    return true
+  } catch {
+    let owner = Number.NaN
+    try {
+      owner = Number(readFileSync(path, "utf8"))
+    } catch {}
+    if (owner > 0 && alive(owner)) return false
+    rmSync(path, { force: true })
+    return false
+  }
+}
+
 const start = async (home: Home): Promise<void> => {
   makeHome(home)
+  const lock = join(home.root, "daemon.starting")
+  while (!takeStartLock(lock)) {
+    if (await answers(socketOf(home))) return
+    await sleep(20)
+  }
+  try {
+    if (!(await answers(socketOf(home)))) await startDaemon(home)
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
+const startDaemon = async (home: Home): Promise<void> => {
   const log = openSync(daemonLogOf(home), "a", 0o600)
   const child = spawn(process.execPath, [programPath(import.meta.url, "../daemon/main"), home.root, home.cache], {
     detached: true,
@@ -94,7 +132,7 @@ const start = async (home: Home): Promise<void> => {
 export const daemon = async (options: { readonly start?: boolean } = {}): Promise<Api | undefined> => {
   const home = currentHome()
   const socketPath = socketOf(home)
-  const api = new Api({ socketPath })
+  const api = new Api({ socketPath, ...(options.start === false ? {} : { revive: () => daemon() }) })
   if (await answers(socketPath)) {
     const running = readDaemonFile(home)
     if (running === undefined || running.version === version) return api

@@ -59,10 +59,18 @@ const findStep = (run: Run, stepId: string): { readonly view: StepView; readonly
   return { view, step }
 }
 
+const scratchError = (path: string, cause: NodeJS.ErrnoException): StageError =>
+  cause.code === "ENOSPC"
+    ? new StageError({ reason: "OutOfSpace", message: `no space left for ${path}`, remedy: "free some disk space, then: hyper resume" })
+    : new StageError({ reason: "Unavailable", message: `${path} cannot be made: ${cause.message}`, remedy: "check that the home is writable" })
+
 const contextFor = Effect.fnUntraced(function*(run: Run, stepId: string, attempt: number, options: unknown, input: unknown) {
   const home = yield* CurrentHome
   const scratch = join(home.scratch, run.id, stepId)
-  yield* Effect.promise(() => mkdir(scratch, { recursive: true, mode: 0o700 }))
+  yield* Effect.tryPromise({
+    try: () => mkdir(scratch, { recursive: true, mode: 0o700 }),
+    catch: (cause) => scratchError(scratch, cause as NodeJS.ErrnoException)
+  })
   const context: StageContext<any, any> = {
     tenant: run.tenant,
     runId: run.id,
@@ -130,7 +138,7 @@ const record = Effect.fnUntraced(function*(run: Run, definition: StageDefinition
   yield* store.append(run.id, { _tag: "StepEnded", step: stepId, attempt, output, cacheKey: key }, { once: `ended:${stepId}` })
   if (definition.effect === "pure" || definition.alive !== undefined) {
     yield* store.cachePut(run.tenant, key, output, run.id)
-    yield* Effect.sync(() => noteCached(home, run.tenant, key, { output, runId: run.id })).pipe(Effect.ignore)
+    yield* Effect.ignore(Effect.try(() => noteCached(home, run.tenant, key, { output, runId: run.id })))
   }
   yield* dropScratch(run.id, stepId)
 })

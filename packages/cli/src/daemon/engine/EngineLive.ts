@@ -93,7 +93,8 @@ export const EngineLive = Layer.effect(
     const submit = (submission: Submission) =>
       runner.submit(submission).pipe(
         Effect.mapError(failed),
-        Effect.tap((runId) => Effect.sync(() => noteLastPlan(home, submission.tenant, { runId, plan: submission.plan })).pipe(Effect.ignore))
+        // a convenience for `hyper plan`: a full disk here must not lose the run
+        Effect.tap((runId) => Effect.ignore(Effect.try(() => noteLastPlan(home, submission.tenant, { runId, plan: submission.plan }))))
       )
 
     return Engine.of({
