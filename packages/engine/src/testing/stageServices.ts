@@ -1,5 +1,5 @@
 /**
- * Services to run one stage in a test: a real artifact store, keyring and secrets in a temporary home, progress that is recorded. What a
+ * Services to run one stage in a test: a real artifact store, keyring, leases and secrets in a temporary home, progress that is recorded. What a
  * stage should not touch (jobs, ledger, ...) fails the test when it is touched; pass layers for what it should.
  */
 import { mkdtemp, rm } from "node:fs/promises"
@@ -16,7 +16,7 @@ import { Sandbox } from "../capability/Sandbox.ts"
 import * as SecretsLayer from "../capability/Secrets.layer.ts"
 import { type Home, homeAt } from "../Home.ts"
 import * as FileKeyring from "../keys/FileKeyring.ts"
-import { Leases } from "../keys/Leases.ts"
+import * as FileLeases from "../keys/FileLeases.ts"
 import type { StageContext } from "../plugin/Plugin.ts"
 import { Ledger } from "../rewards/Ledger.ts"
 import { Progress } from "../stage/Progress.ts"
@@ -46,7 +46,7 @@ export const stageServices = Layer.mergeAll(
   progress,
   Layer.mock(Endpoints)({}),
   Layer.mock(Jobs)({}),
-  Layer.mock(Leases)({}),
+  FileLeases.layer.pipe(Layer.provide(Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer))),
   Layer.mock(Ledger)({}),
   Layer.mock(Sandbox)({}),
   Layer.mock(TelemetryStore)({})
