@@ -10,9 +10,7 @@ import { GatewayProgram } from "@hypernode/engine/endpoints/GatewayProgram"
 import type { Home } from "@hypernode/engine/Home"
 import * as SupervisedJobs from "@hypernode/engine/jobs/SupervisedJobs"
 import * as FileKeyring from "@hypernode/engine/keys/FileKeyring"
-import { Leases } from "@hypernode/engine/keys/Leases"
-import { Effect } from "effect"
-const SocketLeases = { layer: Layer.mock(Leases)({ restore: Effect.void }) }
+import * as FileLeases from "@hypernode/engine/keys/FileLeases"
 import * as Registry from "@hypernode/engine/plugin/Registry"
 import * as SqlLedger from "@hypernode/engine/rewards/SqlLedger"
 import { JobWatcher } from "@hypernode/engine/run/JobWatcher"
@@ -38,7 +36,7 @@ export const daemonLayer = (home: Home) => {
   const storage = Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer, SecretsLayer.layer, SystemSandbox.layer).pipe(Layer.provideMerge(base))
   const database = Fence.layer.pipe(Layer.provideMerge(Database.layer), Layer.provideMerge(base))
   const stores = Layer.mergeAll(RunStoreLayer.layer, SqlTelemetryStore.layer, AuthStoreSql).pipe(Layer.provideMerge(database))
-  const capabilities = Layer.mergeAll(GatewayEndpoints.layer, SqlLedger.layer, SocketLeases.layer).pipe(
+  const capabilities = Layer.mergeAll(GatewayEndpoints.layer, SqlLedger.layer, FileLeases.layer).pipe(
     Layer.provideMerge(SupervisedJobs.layer),
     Layer.provideMerge(Layer.mergeAll(storage, stores, gateway, stages))
   )

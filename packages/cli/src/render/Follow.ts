@@ -120,9 +120,10 @@ export const followRun = async (api: Api, runId: string, mode: Mode, signal?: Ab
         if (state.run !== undefined) view.event(stored, state.run)
         if (stored.event._tag === "RunEnded") break
       } else if (message.type === "sample") {
-        const sample = JSON.parse(message.data) as Sample
-        state.training = foldSample(state.training, sample)
-        view.sample(sample, state.run, state.training)
+        for (const sample of JSON.parse(message.data) as ReadonlyArray<Sample>) {
+          state.training = foldSample(state.training, sample)
+          view.sample(sample, state.run, state.training)
+        }
       }
     }
   } finally {
