@@ -16,8 +16,18 @@ import { type ProgramFailed, runLines } from "./RunLines.ts"
 
 const LABEL = "Python environment"
 
-/** pip dies with us: on Linux the kernel sees to it, also after kill -9. */
-const PIP = "import runpy, sys\nif sys.platform == 'linux':\n    import ctypes\n    ctypes.CDLL(None).prctl(1, 9)\nrunpy.run_module('pip', run_name='__main__')"
+/**
+ * Runs a module that dies with us (on Linux the kernel sees to it, also after kill -9) and whose files others may read: a sandboxed
+ * worker may be another user.
+ */
+const RUN = `import os, runpy, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9)
+os.umask(0o022)
+module = sys.argv[1]
+sys.argv = sys.argv[1:]
+runpy.run_module(module, run_name="__main__", alter_sys=True)`
 
 /** pip's and the proxy's settings pass through; nothing else of ours does. */
 export const pipEnvironment = (from: Readonly<Record<string, string | undefined>>): Record<string, string> => {
@@ -79,12 +89,12 @@ export const buildEnvironment = Effect.fn("buildEnvironment")(function*(options:
   yield* attempt("Cannot make the environments' directory", () => mkdir(root, { recursive: true, mode: 0o755 }))
   yield* Effect.gen(function*() {
     yield* progress.log(`Making a Python ${options.base.version} environment for training in ${root}`)
-    yield* runLines(options.base.executable, ["-m", "venv", directory], { env }).pipe(
+    yield* runLines(options.base.executable, ["-c", RUN, "venv", directory], { env }).pipe(
       Stream.runDrain,
       Effect.mapError((failure) => failedBuild("Cannot make a virtual environment", failure))
     )
     const sources = yield* Effect.promise(() => pipSources(python, env))
-    const args = ["-c", PIP, "install", "--retries", "1", "--timeout", "15", "--progress-bar", "off", "--requirement", options.requirementsFile]
+    const args = ["-c", RUN, "pip", "install", "--retries", "1", "--timeout", "15", "--progress-bar", "off", "--requirement", options.requirementsFile]
     if (sources.index !== undefined && !(yield* Effect.promise(() => reachable(sources.proxy ?? sources.index!)))) {
       if (sources.findLinks.length === 0) {
         return yield* new StageError({

@@ -6,7 +6,7 @@
  * without an NVIDIA GPU), and pip's own (PIP_INDEX_URL, PIP_FIND_LINKS, ...).
  */
 import { readFileSync, realpathSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
 import type { PlanNote } from "@hypernode/engine/plugin/Plugin"
 import { Progress } from "@hypernode/engine/stage/Progress"
@@ -86,6 +86,32 @@ const isComplete = (link: string): boolean => {
   }
 }
 
+/** Makes the environment that `link` names unless it is there; of several callers, in any process, one makes it and the others wait. */
+export const ensureEnvironment = Effect.fn("ensureEnvironment")(function*(options: { readonly link: string; readonly base: PythonFacts; readonly requirementsFile: string; readonly packages: number }) {
+  const { link } = options
+  const progress = yield* Progress
+  const lock = `${link}.lock`
+  const round = Effect.acquireUseRelease(
+    Effect.try({
+      try: () => takeLock(lock),
+      catch: (cause) => new StageError({ reason: "Denied", message: `Cannot write below ${dirname(link)}: ${(cause as Error).message}`, remedy: "Set HYPER_CACHE to a directory that you may write." })
+    }),
+    (mine) =>
+      !mine || isComplete(link)
+        ? Effect.void
+        : Effect.andThen(Effect.promise(() => sweepBuilds(link, isAlive)), buildEnvironment(options)),
+    (mine) => Effect.sync(() => mine && releaseLock(lock))
+  )
+  let waited = false
+  while (!isComplete(link)) {
+    yield* round
+    if (isComplete(link)) return
+    if (!waited) yield* progress.log("Another process is making the Python environment: waiting for it")
+    waited = true
+    yield* Effect.sleep("500 millis")
+  }
+})
+
 /**
  * The environment, made first where it is not there yet (announced through Progress with its size). Two callers make it once.
  * `cache`: the shared cache directory (`StageContext.cache`). Fails with Missing (no Python, wrong HYPER_PYTHON), Unavailable (package index),
@@ -94,32 +120,10 @@ const isComplete = (link: string): boolean => {
 export const pythonEnvironment = Effect.fn("pythonEnvironment")(function*(cache: string): Effect.fn.Return<PythonEnvironment, StageError, Progress> {
   const python = process.env["HYPER_PYTHON"]
   if (python !== undefined && python !== "") return yield* given(python)
-  const progress = yield* Progress
   const base = yield* system
   const digest = digestOf(base, false)
   const link = join(cache, "python", digest)
-  const lock = `${link}.lock`
-  const locked = Effect.acquireUseRelease(
-    Effect.try({ try: () => takeLock(lock), catch: (cause) => new StageError({ reason: "Denied", message: `Cannot write below ${join(cache, "python")}: ${(cause as Error).message}`, remedy: "Set HYPER_CACHE to a directory that you may write." }) }),
-    (mine) =>
-      mine
-        ? Effect.gen(function*() {
-          if (!isComplete(link)) {
-            yield* Effect.promise(() => sweepBuilds(link, isAlive))
-            yield* buildEnvironment({ link, base, requirementsFile, packages: requirements().pins.length })
-          }
-        })
-        : Effect.void,
-    (mine) => Effect.sync(() => mine && releaseLock(lock))
-  )
-  let waited = false
-  while (!isComplete(link)) {
-    yield* locked
-    if (isComplete(link)) break
-    if (!waited) yield* progress.log("Another process is making the Python environment: waiting for it")
-    waited = true
-    yield* Effect.sleep("500 millis")
-  }
+  yield* ensureEnvironment({ link, base, requirementsFile, packages: requirements().pins.length })
   const made = join(link, "bin", "python")
   const facts = yield* Effect.tryPromise({
     try: (signal) => inspectPython(made, names(), signal),

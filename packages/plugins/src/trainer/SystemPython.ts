@@ -13,9 +13,9 @@ export class NoPython extends Error {
 }
 
 /** Rejects with NoPython, which says why each candidate was passed over. */
-export const systemPython = async (signal?: AbortSignal): Promise<PythonFacts> => {
+export const systemPython = async (signal?: AbortSignal, candidates: ReadonlyArray<string> = CANDIDATES): Promise<PythonFacts> => {
   const tried: Array<string> = []
-  for (const candidate of CANDIDATES) {
+  for (const candidate of candidates) {
     try {
       const facts = await inspectPython(candidate, [], signal)
       if (!isRecent(facts.version)) tried.push(`${candidate} is ${facts.version}`)
