@@ -1,11 +1,13 @@
 """torchrun's agent with three changes: a wrong input ends the job instead of being tried five more times, a restart is told in
 one line, and the rendezvous listens on loopback only (torch's own store listens on every interface, without authentication)."""
+import logging
 import os
 import socket
 import sys
 
 import torch.distributed as dist
 import torch.distributed.elastic.rendezvous.c10d_rendezvous_backend as c10d
+import torch.distributed.elastic.rendezvous.dynamic_rendezvous as rendezvous
 import torch.distributed.launcher.api as launcher
 from torch.distributed.elastic.agent.server.api import WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
@@ -21,7 +23,8 @@ class Agent(LocalElasticAgent):
             if FATAL_STATUS in statuses.values():
                 self._remaining_restarts = 0
             elif self._remaining_restarts > 0:
-                rank, status = next(iter(sorted(statuses.items())))
+                # the rank that began it, not those that lost contact with it or that the agent then ended with SIGTERM
+                rank, status = min(statuses.items(), key=lambda one: (one[1] == -15, one[1] >= 0, one[0]))
                 how = f"signal {-status}" if status < 0 else f"status {status}"
                 allowed = worker_group.spec.max_restarts
                 print(f"rank {rank} ended with {how}; starting all ranks again from the last checkpoint (restart {allowed - self._remaining_restarts + 1} of {allowed})", file=sys.stderr, flush=True)
@@ -42,8 +45,11 @@ def run_ranks(world: int, config_path: str, log_folder: str, restarts: int = 5) 
     """torchrun of `hyper_trainer.train`. Raises ChildFailedError where the ranks fail for good, SignalException on a signal."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 
+    # what its log says, `Agent` and the ranks say in words
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     launcher.LocalElasticAgent = Agent
     c10d.TCPStore = _loopback_store
+    rendezvous.DynamicRendezvousHandler._create_tcp_store_server = lambda self, host, port: _loopback_store(host, port, True, multi_tenant=True)
     config = launcher.LaunchConfig(
         min_nodes=1,
         max_nodes=1,

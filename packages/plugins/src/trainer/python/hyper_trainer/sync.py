@@ -3,6 +3,7 @@
 Gradients are added in buckets of a fixed layout. DistributedDataParallel rebuilds its buckets after the first step, so that a
 resumed run would add in another order than an undisturbed one and differ in the last bits from three ranks on.
 """
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -13,9 +14,17 @@ BUCKET_ELEMENTS = 8 * 1024 * 1024
 
 
 def join(device: torch.device) -> None:
-    """Meets the other ranks (addresses from torchrun's environment). CPU tensors go by gloo, GPU tensors by nccl."""
+    """Meets the other ranks (address from torchrun's environment). CPU tensors go by gloo, GPU tensors by nccl.
+
+    The agent's store outlives a restart of the ranks. Each attempt has keys of its own in it: else a restarted rank finds the
+    address of a dead one there and every restart fails with "connectFullMesh failed" (torch 2.13).
+    """
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=timedelta(minutes=30), device_id=device if device.type == "cuda" else None)
+    timeout = timedelta(minutes=30)
+    shared = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=timeout)
+    store = dist.PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", shared)
+    dist.init_process_group(backend, store=store, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]), timeout=timeout,
+                            device_id=device if device.type == "cuda" else None)
 
 
 def leave() -> None:

@@ -71,6 +71,12 @@ def main() -> None:
         sys.stdout.flush()
         # at once: the other ranks must not see this one's sockets close before it has ended
         os._exit(FATAL_STATUS)
+    except RuntimeError as error:
+        # the transport's own words are many lines; which rank ended, and how, torchrun's agent says
+        if not any(word in str(error) for word in ("gloo/transport", "NCCL", "Connection closed by peer")):
+            raise
+        print(f"rank {os.environ['RANK']}: lost contact with another rank", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 if __name__ == "__main__":
