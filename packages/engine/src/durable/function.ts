@@ -20,12 +20,14 @@ export const defaultAttempts = 4
 /** The SDK accepts these numbers of retries. */
 type Retries = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10
 
-export const makeFunction = (client: Inngest.Any, body: WorkflowBody, attempts: number = defaultAttempts) =>
+/** `failed` is told of a workflow that a real server has given up; the embedded executor knows by itself. */
+export const makeFunction = (client: Inngest.Any, body: WorkflowBody, attempts: number = defaultAttempts, failed?: (runId: string) => void) =>
   client.createFunction(
     {
       id: name,
       triggers: [{ event: startEvent }],
       retries: Math.min(10, Math.max(0, attempts - 1)) as Retries,
+      ...(failed === undefined ? {} : { onFailure: ({ event }: { readonly event: { readonly data: { readonly event: { readonly data?: unknown } } } }) => failed(runIdIn(event.data.event.data)) }),
       idempotency: "event.data.runId",
       cancelOn: [{ event: cancelEvent, if: "event.data.runId == async.data.runId" }],
       // each finished step is on disk before the next begins
@@ -42,9 +44,11 @@ export const makeFunction = (client: Inngest.Any, body: WorkflowBody, attempts: 
           return found === null || found === undefined ? null : ((found as { readonly data?: unknown }).data ?? null)
         }
       }
-      await body(String((event.data as { readonly runId?: unknown }).runId), steps)
+      await body(runIdIn(event.data), steps)
     }
   )
+
+const runIdIn = (data: unknown): string => String((data as { readonly runId?: unknown }).runId)
 
 const asSdkError = (cause: unknown): never => {
   if (!(cause instanceof StepFailure)) throw cause

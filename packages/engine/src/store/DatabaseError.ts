@@ -32,7 +32,9 @@ export const databaseErrorFrom = (where: string, cause: unknown): DatabaseError 
   if (code === "ENOSPC" || code === "EDQUOT" || /No space left on device|Disk quota exceeded/.test(text)) {
     return new DatabaseError({ reason: "DiskFull", message: `${where}: the disk is full`, remedy: spaceRemedy })
   }
-  if (code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "ENOTDIR" || /Permission denied|Read-only file system|Operation not permitted/.test(text)) {
+  // Node's recursive mkdir says ENOENT on a read-only file system
+  const mkdir = typeof cause === "object" && cause !== null && "syscall" in cause && cause.syscall === "mkdir"
+  if (mkdir || code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "ENOTDIR" || /Permission denied|Read-only file system|Operation not permitted/.test(text)) {
     return new DatabaseError({ reason: "Unwritable", message: `${where}: cannot write there (${code === "" ? lastLine(text) : code})`, remedy: placeRemedy })
   }
   return new DatabaseError({ reason: "Failed", message: `${where}: ${lastLine(text)}`, remedy: "`hyper doctor` looks further; DATABASE_URL can point at another PostgreSQL" })

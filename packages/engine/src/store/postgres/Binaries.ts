@@ -5,6 +5,7 @@
  * are made in a directory of ours and put first in `LD_LIBRARY_PATH`; and it may lie where another uid cannot read it (a clone under
  * /root), so for a server that runs as another uid it is copied to a place that all may read.
  */
+import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
 import { access, chmod, copyFile, lstat, mkdir, readFile, readdir, rename, rm, symlink } from "node:fs/promises"
 import { createRequire } from "node:module"
@@ -63,8 +64,7 @@ const libraryLinks = async (native: string, directory: string): Promise<string> 
   if (missing.length === 0) return join(native, "lib")
   const complete = await Promise.all(missing.map((link) => exists(join(directory, basename(link.target)))))
   if (complete.every(Boolean)) return directory
-  const fresh = `${directory}.${process.pid}`
-  await rm(fresh, { recursive: true, force: true })
+  const fresh = `${directory}.${process.pid}-${randomBytes(4).toString("hex")}`
   await mkdir(fresh, { recursive: true, mode: 0o755 })
   for (const link of missing) await symlink(join(dirname(native), link.source), join(fresh, basename(link.target)))
   await replace(fresh, directory)
@@ -83,8 +83,7 @@ const replace = async (fresh: string, target: string): Promise<void> => {
 
 const copyOnce = async (native: string, target: string): Promise<string> => {
   if (await exists(join(target, "native"))) return join(target, "native")
-  const fresh = `${target}.${process.pid}`
-  await rm(fresh, { recursive: true, force: true })
+  const fresh = `${target}.${process.pid}-${randomBytes(4).toString("hex")}`
   await copyTree(native, join(fresh, "native"))
   await replace(fresh, target)
   return join(target, "native")

@@ -3,6 +3,7 @@
  * daemon does not reach it; whoever comes next finds it through `postmaster.pid`.
  */
 import { spawn } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { chown, mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
 import { userInfo } from "node:os"
 import { dirname, join } from "node:path"
@@ -75,10 +76,10 @@ export const createData = async (placement: Placement, binaries: Binaries): Prom
   const present = await readFile(join(dataDirectory, "PG_VERSION"), "utf8").catch(() => undefined)
   if (present !== undefined) return checkVersion(dataDirectory, Number.parseInt(present, 10), binaries.major)
   const parent = dirname(dataDirectory)
-  const fresh = `${dataDirectory}.new-${process.pid}`
+  const fresh = `${dataDirectory}.new-${process.pid}-${randomBytes(4).toString("hex")}`
   try {
     for (const name of await readdir(parent)) {
-      const left = /^pg\.new-(\d+)$/.exec(name)
+      const left = /^pg\.new-(\d+)-/.exec(name)
       if (left !== null && (await processCommand(Number(left[1]))) === "") await rm(join(parent, name), { recursive: true, force: true })
     }
     await rm(fresh, { recursive: true, force: true })

@@ -1,0 +1,110 @@
+/**
+ * kill -9 of a daemon again and again, at numbered points in and between steps, and at moments that hit the executor's own writes.
+ * Every workflow must complete with the right result, and no step that was recorded may run again.
+ */
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { afterAll, expect, it } from "vitest"
+import { stopDatabase } from "../../src/store/Database.ts"
+import * as Effect from "effect/Effect"
+import { homeAt } from "../../src/Home.ts"
+
+const child = fileURLToPath(new URL("kill-child.ts", import.meta.url))
+const directories: Array<string> = []
+afterAll(async () => {
+  for (const directory of directories) {
+    await Effect.runPromise(stopDatabase(homeAt(join(directory, "h"), join(directory, "h-cache"))))
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+interface Line {
+  readonly pid: number
+  readonly recorded?: ReadonlyArray<string>
+  readonly run?: string
+  readonly step?: string
+  readonly hash?: string
+  readonly attempt?: number
+  readonly result?: number
+}
+
+/** mulberry32: the same kills for the same seed */
+const seeded = (seed: number) => () => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+}
+
+const life = (directory: string, workflows: number, hook: number, millis: number, forget: boolean) =>
+  new Promise<{ readonly code: number | null; readonly stderr: string }>((resolve) => {
+    const process_ = spawn(process.execPath, [child, join(directory, "h"), join(directory, "journal"), String(workflows), String(hook), forget ? "1" : "0"], { stdio: ["ignore", "ignore", "pipe"] })
+    let stderr = ""
+    process_.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()))
+    const timer = millis > 0 ? setTimeout(() => process_.kill("SIGKILL"), millis) : undefined
+    process_.once("close", (code) => {
+      clearTimeout(timer)
+      resolve({ code, stderr })
+    })
+  })
+
+const campaign = async (seed: number, workflows: number, kills: number, forget = false) => {
+  const directory = mkdtempSync(join(tmpdir(), "hk-"))
+  directories.push(directory)
+  const random = seeded(seed)
+  let died = 0
+  for (let n = 0; n < kills; n++) {
+    const byHook = random() < 0.6
+    const { code, stderr } = await life(directory, workflows, byHook ? 1 + Math.floor(random() * 25 * workflows) : 0, byHook ? 0 : 500 + Math.floor(random() * 700), forget)
+    if (code === 0) break
+    if (code !== null) throw new Error(`the child failed by itself:\n${stderr}`)
+    died++
+  }
+  const last = await life(directory, workflows, 0, 0, forget)
+  if (last.code !== 0) throw new Error(last.stderr)
+  const lines = existsSync(join(directory, "journal")) ? readFileSync(join(directory, "journal"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as Line) : []
+  return { lines, died }
+}
+
+/** Bodies that ran although their step was on record, or that ran twice in one life. */
+const repeats = (lines: ReadonlyArray<Line>): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  const recorded = new Map<string, Line>()
+  const started = new Set<string>()
+  for (const line of lines) {
+    for (const key of line.recorded ?? []) recorded.set(key, line)
+    if (line.step === undefined) continue
+    if (recorded.has(`${line.run} ${line.hash}`)) found.push(`${line.run} ${line.step}: recorded, and run again`)
+    const once = `${line.pid} ${line.run} ${line.step} ${line.attempt}`
+    if (started.has(once)) found.push(`${line.run} ${line.step}: twice in one life`)
+    started.add(once)
+  }
+  return found
+}
+
+const expected = 15 + 33 + 100 + 1000
+
+it.each([1, 2])("seed %i: every workflow completes, no recorded step runs again", async (seed) => {
+  const { died, lines } = await campaign(seed, 3, 10)
+  const results = new Map(lines.flatMap((line) => (line.result === undefined ? [] : [[line.run, line.result] as const])))
+  expect(died).toBeGreaterThan(3)
+  expect(new Set(lines.flatMap((line) => line.result ?? []))).toEqual(new Set([expected]))
+  expect(results).toEqual(new Map([0, 1, 2].map((n) => [`r${n}`, expected])))
+  expect(repeats(lines)).toEqual([])
+})
+
+it("64 workflows at once survive kills", async () => {
+  const { lines } = await campaign(7, 64, 3)
+  const results = lines.filter((line) => line.result !== undefined)
+  expect(new Set(results.map((line) => line.run)).size).toBe(64)
+  expect(new Set(results.map((line) => line.result))).toEqual(new Set([expected]))
+  expect(repeats(lines)).toEqual([])
+})
+
+it("the check finds a double run (planted: records are forgotten)", async () => {
+  const { lines } = await campaign(1, 3, 3, true)
+  expect(repeats(lines).length).toBeGreaterThan(0)
+})
