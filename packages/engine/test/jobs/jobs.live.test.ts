@@ -1,9 +1,14 @@
 /** Supervised jobs with real processes: how they end, what they are given, what they leave. */
-import { existsSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { describe, expect, it } from "vitest"
 import { survivorsOf } from "../../src/jobs/endSurvivors.ts"
+import { parseIdentity } from "../../src/jobs/ProcessIdentity.ts"
+import { Keyring } from "../../src/keys/Keyring.ts"
+import { verifyBatch } from "../../src/telemetry/batch.ts"
+import type { SignedBatch } from "../../src/telemetry/Sample.ts"
 import { sh, spec, until, withJobs } from "./withJobs.ts"
 
 describe("a job", () => {
@@ -48,6 +53,34 @@ describe("a job", () => {
         for (const file of ["spec.json", "status.json", "supervisor.json", "supervisor.log"]) expect(readFileSync(join(handle.directory, file), "utf8")).not.toContain("s3cret")
         // the same check sees it where it does stand
         expect(JSON.stringify({ ...spec, stdin: "s3cret-token" })).toContain("s3cret")
+      })))
+
+  it("has its telemetry signed while it runs, by this node's key, which no command line or environment shows", () =>
+    withJobs((jobs, root) =>
+      Effect.gen(function*() {
+        const sample = `{"at":1,"rank":0,"kind":"step","step":'$i',"loss":0.5}`
+        const script = `for i in 1 2 3; do echo '${sample}' >> "$HYPER_TELEMETRY"; sleep 1.1; done; while [ ! -e ${root}/go ]; do sleep 0.05; done; echo '${sample.replace("'$i'", "4")}' >> "$HYPER_TELEMETRY"`
+        const directory = yield* jobs.directory("k")
+        const handle = yield* jobs.start("k", { ...spec, env: { ...spec.env, HYPER_TELEMETRY: join(directory, "telemetry.jsonl") }, stdin: "s3cret-token", command: sh(script) })
+        const read = () => (existsSync(join(directory, "batches.jsonl")) ? readFileSync(join(directory, "batches.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as SignedBatch) : [])
+        yield* Effect.promise(() => until("two batches while it runs", () => read().length >= 2))
+        expect(yield* jobs.state(handle)).toMatchObject({ _tag: "Running" })
+        const keyring = yield* Keyring
+        const pem = Redacted.value(yield* keyring.get("node")).split("\n")[1]!
+        const { pid } = parseIdentity(handle.supervisor)!
+        for (const file of ["cmdline", "environ"]) for (const secret of [pem, "s3cret-token"]) expect(readFileSync(`/proc/${pid}/${file}`, "latin1")).not.toContain(secret)
+        expect(readFileSync(`/proc/${pid}/cmdline`, "latin1")).toContain(directory) // the check does read that process
+        writeFileSync(`${root}/go`, "")
+        yield* jobs.ended(handle)
+        const batches = read()
+        const node = yield* keyring.publicKey("node")
+        let head: { sequence: number; digest: string } | null = null
+        for (const batch of batches) {
+          expect(verifyBatch(batch, head)).toBeUndefined()
+          expect([batch.node, batch.job]).toEqual([node, handle.id])
+          head = batch
+        }
+        expect(batches.flatMap((batch) => batch.samples.map((one) => one.step))).toEqual([1, 2, 3, 4])
       })))
 
   it("is one job however often and concurrently it is started", () =>

@@ -92,22 +92,22 @@ describe("the environment", () => {
   })
 })
 
-describe("what is wrong with a Python is said", () => {
-  const withPython = async (python: string) => {
-    const before = process.env["HYPER_PYTHON"]
-    process.env["HYPER_PYTHON"] = python
-    try {
-      const progress = Progress.of({ log: () => Effect.void, report: () => Effect.void })
-      return {
-        failure: await Effect.runPromise(Effect.flip(Effect.provideService(pythonEnvironment(at("c")), Progress, progress))),
-        plan: await Effect.runPromise(environmentPlan(at("c")))
-      }
-    } finally {
-      if (before === undefined) delete process.env["HYPER_PYTHON"]
-      else process.env["HYPER_PYTHON"] = before
+const withPython = async (python: string) => {
+  const before = process.env["HYPER_PYTHON"]
+  process.env["HYPER_PYTHON"] = python
+  try {
+    const progress = Progress.of({ log: () => Effect.void, report: () => Effect.void })
+    return {
+      failure: await Effect.runPromise(Effect.flip(Effect.provideService(pythonEnvironment(at("c")), Progress, progress))),
+      plan: await Effect.runPromise(environmentPlan(at("c")))
     }
+  } finally {
+    if (before === undefined) delete process.env["HYPER_PYTHON"]
+    else process.env["HYPER_PYTHON"] = before
   }
+}
 
+describe("what is wrong with a Python is said", () => {
   it("one that is not there, one that is no Python, one without the packages", async () => {
     const absent = await withPython(at("nowhere"))
     expect(absent.failure).toMatchObject({ reason: "Missing", message: expect.stringContaining("no such program") })
