@@ -13,7 +13,7 @@ export interface DevicePrice {
  */
 export const listPrices = { cpu: 14n, gpu: 556n } as const
 
-export const isCpu = (deviceClass: string): boolean => deviceClass === "cpu" || deviceClass.startsWith("cpu:")
+export const isCpu = (deviceClass: string): boolean => /^cpu\b/i.test(deviceClass)
 
 export const priceOf = (deviceClass: string, own: ReadonlyArray<DevicePrice> = []): DevicePrice =>
   own.find((price) => price.deviceClass === deviceClass) ?? { deviceClass, microdollars: isCpu(deviceClass) ? listPrices.cpu : listPrices.gpu }
