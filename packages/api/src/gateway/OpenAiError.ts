@@ -29,8 +29,8 @@ export const unauthorized = (presented: boolean): OpenAiError => ({
   type: "authentication_error",
   code: "invalid_api_key",
   message: presented
-    ? "This API key is not known here. `hyper endpoints --key <id>` shows the key of an endpoint to its owner."
-    : "No API key was sent. Send the endpoint's key as `Authorization: Bearer hk-...`; `hyper endpoints --key <id>` shows it to its owner."
+    ? "This API key is not known here. `hyper endpoints key <id>` shows an endpoint's key to its owner."
+    : "No API key was sent. Send the endpoint's key as `Authorization: Bearer hk-...`; `hyper endpoints key <id>` shows it to its owner."
 })
 
 export const unknownModel = (model: string, known: ReadonlyArray<string>): OpenAiError => ({
@@ -77,5 +77,5 @@ export const upstreamBroke = (model: string, endpoint: string, cause: string): O
   status: 502,
   type: "server_error",
   code: "upstream_error",
-  message: `The server of ${model} broke off its answer (${cause}). Try again; if it stays so, look at its log with \`hyper endpoints\`. Endpoint: ${endpoint}.`
+  message: `The server of ${model} broke off its answer (${cause}). Try again; if it stays so, run the pipeline again: that replaces the server. Endpoint: ${endpoint}.`
 })

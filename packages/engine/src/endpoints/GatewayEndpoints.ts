@@ -89,9 +89,18 @@ const make = Effect.gen(function* () {
 
   const get = (id: string) => Effect.flatMap(find(id), (row) => (row === undefined ? Effect.succeed(undefined) : toRecord(row)))
 
+  /** Not for servers that are gone: after `hyper stop` or a restart of the machine there is nothing to route to. */
+  const isNeeded = Effect.gen(function* () {
+    const rows = yield* sql<{ job: string }>`SELECT job FROM endpoints WHERE state <> 'stopped'`
+    for (const { job } of rows) {
+      const { _tag } = yield* jobs.state(jobOf(job))
+      if (_tag === "Running" || _tag === "Starting") return true
+    }
+    return false
+  })
+
   const watch = Effect.gen(function* () {
-    const [live] = yield* sql<{ count: number }>`SELECT count(*)::int AS count FROM endpoints WHERE state <> 'stopped'`
-    if ((live?.count ?? 0) > 0 && runningGateway(home.gateway) === undefined) yield* ensure
+    if (runningGateway(home.gateway) === undefined && (yield* isNeeded)) yield* ensure
     yield* Effect.provideContext(ingestUsage, context)
   }).pipe(
     Effect.catch((error) => Effect.logWarning(`endpoints: ${error.message}`)),

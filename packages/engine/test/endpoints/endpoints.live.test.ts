@@ -195,6 +195,11 @@ describe("endpoints", () => {
         signalProcess(before, "SIGKILL")
         for (let i = 0; i < 400 && (runningGateway(home.gateway)?.pid ?? before.pid) === before.pid; i++) yield* Effect.sleep("50 millis")
         expect(runningGateway(home.gateway)?.gateway).toBe(before.gateway)
+        // a server that is gone is no reason: two rounds of the watch later there still is none
+        yield* Jobs.use((jobs) => Effect.flatMap(jobs.list, (all) => Effect.forEach(all, ({ handle }) => jobs.cancel(handle))))
+        yield* stopGateway(home)
+        yield* Effect.sleep("11 seconds")
+        expect(runningGateway(home.gateway)).toBeUndefined()
       })
     )
   })

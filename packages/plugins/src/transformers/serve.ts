@@ -33,7 +33,7 @@ export const completes = Effect.fn("transformers.completes")(function* (endpoint
   const health = yield* Effect.promise(() => serverHealth(upstream))
   return yield* Effect.tryPromise({
     try: () => completeThroughGateway(endpoint, apiKey, question === undefined ? { chat: health?.chat ?? true, maxTokens: 1 } : { chat: health?.chat ?? true, question, maxTokens: PROBE_TOKENS }),
-    catch: (error) => new StageError({ reason: "Unavailable", message: `The endpoint ${endpoint.id} gives no completion: ${(error as Error).message}`, remedy: "`hyper endpoints` shows its state and log." })
+    catch: (error) => new StageError({ reason: "Unavailable", message: `The endpoint ${endpoint.id} gives no completion: ${(error as Error).message}`, remedy: "`hyper endpoints` shows its state; running the pipeline again replaces its server." })
   })
 })
 
