@@ -20,7 +20,9 @@ export interface EvaluateOptions {
   /** by name; text is read by the type of the parameter's default */
   readonly params?: Readonly<Record<string, unknown>>
   readonly isolation?: Isolation
-  /** default 10,000 */
+  /** of processor time, default 10: what ends an endless loop, however busy the machine is */
+  readonly cpuSeconds?: number
+  /** of wall time, default 60,000: what ends a wait */
   readonly timeoutMillis?: number
   /** of the JavaScript heap, default 256; the process as a whole may have four times as much and 1 GiB more */
   readonly memoryMebibytes?: number
@@ -61,7 +63,8 @@ export const evaluate = async (path: string, options: EvaluateOptions = {}): Pro
   if (!/\.[cm]?[jt]s$/.test(file)) return failure("Unreadable", `${path} is neither TypeScript nor JavaScript`, "name it pipeline.ts")
 
   const isolation = options.isolation ?? "workstation"
-  const timeout = options.timeoutMillis ?? 10_000
+  const timeout = options.timeoutMillis ?? 60_000
+  const cpu = options.cpuSeconds ?? 10
   const heap = options.memoryMebibytes ?? 256
   const root = projectRoot(file)
   const engine = resolve(dirname(fileURLToPath(import.meta.url)), "../..")
@@ -78,8 +81,8 @@ export const evaluate = async (path: string, options: EvaluateOptions = {}): Pro
     JSON.stringify(request)
   ]
   const command = isolation === "server" ? confined(node, paths) : node
-  // The heap limit does not count buffers; RLIMIT_DATA does. Where the shell cannot set it, the heap limit alone holds.
-  const limits = ["/bin/sh", "-c", 'ulimit -c 0 2>/dev/null; ulimit -d "$1" 2>/dev/null; shift; exec "$@"', "sh", String((1024 + 4 * heap) * 1024)]
+  // The heap limit does not count buffers; RLIMIT_DATA does. Where the shell cannot set one, the others hold.
+  const limits = ["/bin/sh", "-c", 'ulimit -c 0 2>/dev/null; ulimit -t "$1" 2>/dev/null; ulimit -d "$2" 2>/dev/null; shift 2; exec "$@"', "sh", String(cpu), String((1024 + 4 * heap) * 1024)]
   const [program, ...argv] = [...limits, ...command] as [string, ...Array<string>]
 
   return await new Promise<Evaluation>((done) => {
@@ -120,7 +123,7 @@ export const evaluate = async (path: string, options: EvaluateOptions = {}): Pro
       done(result)
     }
     child.on("error", (error) => finish(failure("Failed", `the evaluation process did not start: ${error.message}`, "run hyper doctor")))
-    child.on("close", (code, signal) => finish(verdict({ reply, output, code, signal, ended, timeout, heap, isolation })))
+    child.on("close", (code, signal) => finish(verdict({ reply, output, code, signal, ended, timeout, cpu, heap, isolation })))
   })
 }
 
@@ -131,11 +134,16 @@ const verdict = (of: {
   readonly signal: NodeJS.Signals | null
   readonly ended: EvaluationReason | undefined
   readonly timeout: number
+  readonly cpu: number
   readonly heap: number
   readonly isolation: Isolation
 }): Evaluation => {
   const { output } = of
   if (of.ended === "Timeout") return failure("Timeout", `the file did not finish within ${of.timeout / 1000} s and was ended: is there an endless loop?`, "a pipeline only describes; remove the loop or the wait", output)
+  // SIGXCPU, then SIGKILL; bubblewrap hands a signal on as 128 and its number.
+  if (of.ended === undefined && of.reply === "" && (of.signal === "SIGXCPU" || of.signal === "SIGKILL" || of.code === 152 || of.code === 137)) {
+    return failure("Timeout", `the file used ${of.cpu} s of processor time and was ended: is there an endless loop?`, "a pipeline only describes; remove the loop", output)
+  }
   if (of.ended === "Memory") return failure("Memory", `the plan is larger than ${REPLY_LIMIT / 1024 / 1024} MiB`, "pass files by path, not by content", output)
   if (of.ended === "Failed") return failure("Failed", "the evaluation was cancelled", "run it again", output)
   if (of.reply !== "") {
