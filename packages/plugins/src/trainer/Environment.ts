@@ -5,14 +5,16 @@
  * Settings: HYPER_PYTHON (an interpreter), HYPER_TORCH_INDEX (URL of an extra index with CPU builds of torch, used on machines
  * without an NVIDIA GPU), and pip's own (PIP_INDEX_URL, PIP_FIND_LINKS, ...).
  */
-import { readFileSync, realpathSync } from "node:fs"
-import { dirname, join } from "node:path"
+import { existsSync, readFileSync, realpathSync } from "node:fs"
+import { dirname, isAbsolute, join } from "node:path"
 import * as Effect from "effect/Effect"
+import { homeFromEnv } from "@hypernode/engine/Home"
 import type { PlanNote } from "@hypernode/engine/plugin/Plugin"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import { buildEnvironment, expectedBytes, sweepBuilds } from "./BuildEnvironment.ts"
 import { isAlive, releaseLock, takeLock } from "./BuildLock.ts"
+import { inspectOnce } from "./InspectionMemo.ts"
 import { inspectPython, isRecent, type PythonFacts } from "./InspectPython.ts"
 import { differences, requirements, requirementsFile, shortDigest, trainerPython } from "./Requirements.ts"
 import { NoPython, systemPython } from "./SystemPython.ts"
@@ -60,10 +62,10 @@ const describe = (python: string, facts: PythonFacts, digest: string): PythonEnv
 })
 
 /** HYPER_PYTHON as a checked environment. */
-const given = Effect.fnUntraced(function*(python: string) {
+const given = Effect.fnUntraced(function*(python: string, cache: string) {
   const remedy = "Unset HYPER_PYTHON to have an environment made, or install the pins: python -m pip install -r requirements.txt of the trainer."
   const facts = yield* Effect.tryPromise({
-    try: (signal) => inspectPython(python, names(), signal),
+    try: (signal) => (isAbsolute(python) ? inspectOnce(python, names(), cache, signal) : inspectPython(python, names(), signal)),
     catch: (cause) => new StageError({ reason: "Missing", message: `HYPER_PYTHON (${python}) does not run: ${(cause as Error).message}`, remedy })
   })
   if (!isRecent(facts.version)) return yield* new StageError({ reason: "Missing", message: `HYPER_PYTHON (${python}) is Python ${facts.version}; training needs 3.10 or newer`, remedy })
@@ -72,8 +74,14 @@ const given = Effect.fnUntraced(function*(python: string) {
   return describe(python, facts, digestOf(facts, true))
 })
 
+/** Looked for once a process: a plan asks more than once. One that has gone meanwhile is looked for again. */
+let known: PythonFacts | undefined
+
 const system = Effect.tryPromise({
-  try: (signal) => systemPython(signal),
+  try: async (signal) => {
+    if (known === undefined || !existsSync(known.executable)) known = await systemPython(signal)
+    return known
+  },
   catch: (cause) => new StageError({ reason: "Missing", message: (cause as Error).message, ...(cause instanceof NoPython ? { remedy: cause.remedy } : {}) })
 })
 
@@ -119,7 +127,7 @@ export const ensureEnvironment = Effect.fn("ensureEnvironment")(function*(option
  */
 export const pythonEnvironment = Effect.fn("pythonEnvironment")(function*(cache: string): Effect.fn.Return<PythonEnvironment, StageError, Progress> {
   const python = process.env["HYPER_PYTHON"]
-  if (python !== undefined && python !== "") return yield* given(python)
+  if (python !== undefined && python !== "") return yield* given(python, cache)
   const base = yield* system
   const digest = digestOf(base, false)
   const link = join(cache, "python", digest)
@@ -137,7 +145,8 @@ export const pythonEnvironment = Effect.fn("pythonEnvironment")(function*(cache:
 /** The digest alone, without making anything: for `fingerprint`. */
 export const environmentDigest: Effect.Effect<string, StageError> = Effect.gen(function*() {
   const python = process.env["HYPER_PYTHON"]
-  if (python !== undefined && python !== "") return (yield* given(python)).digest
+  // a fingerprint is not told where the cache lies; it runs in a process of the home's owner
+  if (python !== undefined && python !== "") return (yield* given(python, homeFromEnv(process.env, process.cwd()).cache)).digest
   return digestOf(yield* system, false)
 })
 
@@ -151,7 +160,7 @@ export const environmentPlan = (cache: string): Effect.Effect<EnvironmentPlan> =
   Effect.gen(function*() {
     const python = process.env["HYPER_PYTHON"]
     if (python !== undefined && python !== "") {
-      const { version, torch } = yield* given(python)
+      const { version, torch } = yield* given(python, cache)
       return { notes: [{ level: "info" as const, message: `Python ${version} with torch ${torch} from HYPER_PYTHON` }], downloadBytes: 0 }
     }
     const base = yield* system

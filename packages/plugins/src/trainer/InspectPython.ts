@@ -11,6 +11,8 @@ export interface PythonFacts {
   readonly basePrefix: string
   /** the base interpreter's own library folders, where they lie outside its prefix */
   readonly paths: ReadonlyArray<string>
+  /** where packages are installed: its time of change tells when some were added or removed */
+  readonly packagesDirectory: string
   /** can it make a virtual environment with pip? */
   readonly canVenv: boolean
   /** lower-case name → version, of the names asked for */
@@ -33,6 +35,7 @@ print(json.dumps({
     "prefix": sys.prefix,
     "basePrefix": sys.base_prefix,
     "paths": [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")],
+    "packagesDirectory": sysconfig.get_path("purelib"),
     "canVenv": bool(importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")),
     "packages": packages,
 }))

@@ -1,12 +1,13 @@
 /** The Python environment, made by the real venv and pip from a local wheel: no network. */
 import { execFileSync, spawn } from "node:child_process"
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { environmentPlan, pythonEnvironment } from "../../src/trainer/Environment.ts"
+import { inspectOnce } from "../../src/trainer/InspectionMemo.ts"
 import { parsePins } from "../../src/trainer/Requirements.ts"
 import { systemPython } from "../../src/trainer/SystemPython.ts"
 import { writeTinyWheel } from "./tinyWheel.ts"
@@ -118,6 +119,19 @@ describe("what is wrong with a Python is said", () => {
     execFileSync("python3", ["-m", "venv", "--without-pip", at("bare")])
     const { failure } = await withPython(at("bare/bin/python"))
     expect(failure).toMatchObject({ reason: "Missing", message: expect.stringMatching(/torch is missing \(needs 2\.13\.0\)/), remedy: expect.stringContaining("HYPER_PYTHON") })
+  })
+
+  it("what was found out is kept until a package changes", async () => {
+    execFileSync("python3", ["-m", "venv", "--without-pip", at("bare")])
+    const python = at("bare/bin/python")
+    const names = ["hyper_tiny"]
+    const first = await inspectOnce(python, names, at("c"))
+    expect(first.packages).toEqual({})
+    // planted: an interpreter that would answer otherwise is not asked while nothing has changed
+    writeFileSync(join(at("c/python"), readdirSync(at("c/python"))[0]!), JSON.stringify({ ...JSON.parse(readFileSync(join(at("c/python"), readdirSync(at("c/python"))[0]!), "utf8")), facts: { ...first, version: "remembered" } }))
+    expect((await inspectOnce(python, names, at("c"))).version).toBe("remembered")
+    execFileSync("python3", ["-m", "zipfile", "-e", at("wheels/hyper_tiny-1.0.0-py3-none-any.whl"), first.packagesDirectory])
+    expect((await inspectOnce(python, names, at("c"))).packages).toEqual({ hyper_tiny: "1.0.0" })
   })
 
   it("none at all: what was tried and how to get one", async () => {

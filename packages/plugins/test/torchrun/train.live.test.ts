@@ -102,6 +102,19 @@ describe.skipIf(missingPython !== undefined)("torchrun", () => {
     expect(await weights(await world.run(train.collect(other, await world.run(train.start(other)))))).not.toBe(await weights(undisturbed))
   })
 
+  it("kill -9 of one rank inside its sandbox: all ranks go on from the last checkpoint, with fresh keys, to the same bits", async () => {
+    const context = await world.training(options, input, "rank")
+    const handle = await world.run(train.start(context))
+    await until("a checkpoint", () => existsSync(join(context.scratch, "checkpoints/step-00000008")))
+    const rank = survivorsOf(handle.id).find((pid) => readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("hyper_trainer.train"))
+    process.kill(rank!, "SIGKILL")
+    const trained = await world.run(train.collect(context, handle))
+    expect(readFileSync(join(handle.directory, "output.log"), "utf8")).toMatch(/signal 9; starting all ranks again[^]*resumed at step/)
+    expect(await weights(trained)).toBe(await weights(undisturbed))
+    const releases = await world.run(Effect.flatMap(Leases, (leases) => leases.releases(handle.id)))
+    expect(new Set(releases.map((release) => release.recipient)).size).toBe(4)
+  })
+
   it("a new attempt ends an earlier one that still runs", async () => {
     const slow = { ...options, maxSteps: 100_000, epochs: 10_000 }
     const first = await world.run(train.start(await world.training(slow, input, "twice")))
