@@ -17,6 +17,12 @@ export interface Canary {
   readonly tokenIds: ReadonlyArray<ReadonlyArray<number>>
   /** no form is longer than this: what two neighbouring pieces must share */
   readonly overlap: number
+  /** length of the shortest needle */
+  readonly window: number
+  /** for each needle, where its window begins */
+  readonly anchors: ReadonlyArray<number>
+  /** how far a window may move on, by the two bytes it ends with (Wu and Manber 1994); 0: some needle's window may end here */
+  readonly shifts: Uint16Array
 }
 
 export interface Hit {
@@ -38,7 +44,7 @@ export interface Scan {
 /** Fewer ids than this happen by chance. */
 const MIN_IDS = 4
 const PIECE_BYTES = 4 << 20
-const ZEROS = Buffer.alloc(64 << 10)
+const ZEROS = Buffer.alloc(4096)
 
 /** Characters of the base64 of `bytes` that do not depend on what stands before or after, when it begins `shift` bytes after a multiple of 3. */
 const base64At = (bytes: Buffer, shift: number): string => {
@@ -59,6 +65,29 @@ const packings: ReadonlyArray<readonly [form: string, width: number, max: number
   ["int32be", 4, 0xffffffff, (t, id, at) => t.writeUInt32BE(id, at)],
   ["int64le", 8, Number.MAX_SAFE_INTEGER, (t, id, at) => t.writeBigUInt64LE(BigInt(id), at)]
 ]
+
+/**
+ * Where in a needle its window stands. A window should not end in two zero bytes: those are most of many files, and each would have to be
+ * looked at closely.
+ */
+const anchorOf = (bytes: Buffer, window: number): number => {
+  for (let anchor = 0; anchor + window <= bytes.length; anchor++) if (bytes[anchor + window - 1] !== 0) return anchor
+  return 0
+}
+
+const shiftsOf = (needles: ReadonlyArray<Needle>): Pick<Canary, "anchors" | "shifts" | "window"> => {
+  const window = Math.min(...needles.map((needle) => needle.bytes.length))
+  const anchors = needles.map(({ bytes }) => anchorOf(bytes, window))
+  const shifts = new Uint16Array(65_536).fill(window - 1)
+  for (const [i, { bytes }] of needles.entries()) {
+    const part = bytes.subarray(anchors[i])
+    for (let end = 1; end < window; end++) {
+      const pair = ((part[end - 1] as number) << 8) | (part[end] as number)
+      shifts[pair] = Math.min(shifts[pair] as number, window - 1 - end)
+    }
+  }
+  return { anchors, window, shifts }
+}
 
 export const canaryOf = (text: string, tokenIds: ReadonlyArray<ReadonlyArray<number>> = []): Canary => {
   const bytes = Buffer.from(text)
@@ -83,7 +112,7 @@ export const canaryOf = (text: string, tokenIds: ReadonlyArray<ReadonlyArray<num
     for (const [form, width, max, write] of packings) if (ids.every((id) => id <= max)) needles.push({ form, bytes: packed(ids, width, write) })
   }
   const longestIds = Math.max(0, ...tokenIds.map((ids) => ids.length * 40))
-  return { needles, tokenIds, overlap: Math.max(longestIds, ...needles.map((needle) => needle.bytes.length)) }
+  return { needles, tokenIds, overlap: Math.max(longestIds, ...needles.map((needle) => needle.bytes.length)), ...shiftsOf(needles) }
 }
 
 const isDigit = (byte: number | undefined): boolean => byte !== undefined && byte >= 48 && byte <= 57
@@ -105,11 +134,34 @@ const followsAs = (buffer: Buffer, at: number, ids: ReadonlyArray<string>): bool
   return true
 }
 
-const searchBytes = (canary: Canary, buffer: Buffer, found: (form: string, offset: number) => void): void => {
-  for (const { bytes, form } of canary.needles) {
-    const at = buffer.indexOf(bytes)
-    if (at !== -1) found(form, at)
+const searchNeedles = ({ anchors, needles, shifts, window }: Canary, buffer: Buffer, found: (form: string, offset: number) => void): void => {
+  let end = window - 1
+  let zeros = 0
+  while (end < buffer.length) {
+    const pair = ((buffer[end - 1] as number) << 8) | (buffer[end] as number)
+    const shift = shifts[pair] as number
+    if (shift > 0) {
+      // A long run of zeros is passed at once: no window ends in one.
+      zeros = pair === 0 ? zeros + 1 : 0
+      if (zeros === 64) {
+        zeros = 0
+        while (end + ZEROS.length < buffer.length && buffer.compare(ZEROS, 0, ZEROS.length, end + 1, end + 1 + ZEROS.length) === 0) end += ZEROS.length
+      }
+      end += shift
+      continue
+    }
+    for (let i = 0; i < needles.length; i++) {
+      const { bytes, form } = needles[i] as Needle
+      const start = end - window + 1 - (anchors[i] as number)
+      if (start < 0 || buffer[start] !== bytes[0] || start + bytes.length > buffer.length) continue
+      if (buffer.compare(bytes, 0, bytes.length, start, start + bytes.length) === 0) found(form, start)
+    }
+    end++
   }
+}
+
+const searchBytes = (canary: Canary, buffer: Buffer, found: (form: string, offset: number) => void): void => {
+  searchNeedles(canary, buffer, found)
   for (const sequence of canary.tokenIds) {
     const ids = sequence.map(String)
     for (let at = buffer.indexOf(ids[0] as string); at !== -1; at = buffer.indexOf(ids[0] as string, at + 1)) {
@@ -121,7 +173,7 @@ const searchBytes = (canary: Canary, buffer: Buffer, found: (form: string, offse
   }
 }
 
-const searchFile = async (canary: Canary, path: string, size: number, found: (form: string, offset: number) => void): Promise<number> => {
+const searchFile = async (canary: Canary, path: string, found: (form: string, offset: number) => void): Promise<number> => {
   const handle = await fs.open(path, "r")
   const forms = new Set<string>()
   try {
@@ -131,11 +183,8 @@ const searchFile = async (canary: Canary, path: string, size: number, found: (fo
       const { bytesRead } = await handle.read(buffer, kept, PIECE_BYTES, position)
       if (bytesRead === 0) return position
       const filled = kept + bytesRead
-      // holes of sparse files, and files of zeros
-      const read = buffer.subarray(kept, filled)
-      const empty = bytesRead % ZEROS.length === 0 && position + bytesRead < size && Array.from({ length: bytesRead / ZEROS.length }, (_, i) => i * ZEROS.length).every((at) => read.subarray(at, at + ZEROS.length).equals(ZEROS))
       const base = position - kept
-      searchBytes(canary, buffer.subarray(0, empty ? Math.min(filled, kept + canary.overlap) : filled), (form, at) => {
+      searchBytes(canary, buffer.subarray(0, filled), (form, at) => {
         if (!forms.has(form)) found(form, base + at)
         forms.add(form)
       })
@@ -170,7 +219,7 @@ export const scanDirectories = async (canary: Canary, directories: ReadonlyArray
       } else if (stat.isSymbolicLink()) {
         searchBytes(canary, Buffer.from(await fs.readlink(path)), (form, offset) => hits.push({ path, form: `link:${form}`, offset }))
       } else if (stat.isFile()) {
-        bytes += await searchFile(canary, path, stat.size, (form, offset) => hits.push({ path, form, offset }))
+        bytes += await searchFile(canary, path, (form, offset) => hits.push({ path, form, offset }))
         files++
       }
     } catch (error) {
@@ -185,6 +234,12 @@ export const scanDirectories = async (canary: Canary, directories: ReadonlyArray
 /** The same search in strings: event logs, replies, argv, environment. */
 export const scanTexts = (canary: Canary, texts: Readonly<Record<string, string>>): ReadonlyArray<Hit> => {
   const hits: Array<Hit> = []
-  for (const [path, text] of Object.entries(texts)) searchBytes(canary, Buffer.from(text), (form, offset) => hits.push({ path, form, offset }))
+  for (const [path, text] of Object.entries(texts)) {
+    const forms = new Set<string>()
+    searchBytes(canary, Buffer.from(text), (form, offset) => {
+      if (!forms.has(form)) hits.push({ path, form, offset })
+      forms.add(form)
+    })
+  }
   return hits
 }
