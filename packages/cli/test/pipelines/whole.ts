@@ -21,6 +21,6 @@ export default pipeline("whole", (p) => {
   )
   const best = p.checkpoint(safetensors(), { trained })
   const packaged = p.package(oci(), { checkpoint: best })
-  const endpoint = p.serve(transformers(), { packaged })
+  const endpoint = p.serve(transformers({ probe: p.param("probe", "What are your opening hours?") }), { packaged })
   p.reward(ledger({ pool: "100 HYPER" }), { trained, endpoint })
 })
