@@ -125,10 +125,14 @@ const closeWhatIsLeft = (): void => {
   }
 }
 
-// A pipeline file in a directory without node_modules still finds the engine and the plugins that evaluate it.
+// A pipeline file in a directory without node_modules still finds the engine and the plugins that evaluate it. And its TypeScript is a
+// module even where package.json says "commonjs", which is what npm init writes.
 registerHooks({
   resolve: (specifier, context, next) => {
-    if (!specifier.startsWith("@hypernode/")) return next(specifier, context)
+    if (!specifier.startsWith("@hypernode/")) {
+      const found = next(specifier, context)
+      return /^file:.*\.ts$/.test(found.url) && !found.url.includes("/node_modules/") ? { ...found, format: "module-typescript" } : found
+    }
     try {
       return next(specifier, context)
     } catch (error) {

@@ -33,7 +33,12 @@ const hook = (): void => {
       }
       const resolved = next(specifier, context)
       const isRelative = specifier.startsWith("./") || specifier.startsWith("../")
-      return mark === undefined || !isRelative || resolved.url.includes("?") ? resolved : { ...resolved, url: `${resolved.url}?${MARK}=${mark}` }
+      // ours to mark: what was asked for with a mark, and what that imports by relative path
+      const own = markOf(resolved.url) !== undefined || (mark !== undefined && isRelative)
+      if (!own) return resolved
+      const url = resolved.url.includes("?") ? resolved.url : `${resolved.url}?${MARK}=${mark}`
+      // TypeScript is a module even where package.json says "commonjs", which is what npm init writes
+      return /\.ts\?/.test(url) ? { ...resolved, url, format: "module-typescript" } : { ...resolved, url }
     }
   })
 }

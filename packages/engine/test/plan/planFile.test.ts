@@ -5,7 +5,7 @@ import { dirname } from "node:path"
 import { refusals, total } from "../../src/plan/estimate.ts"
 import { Plan } from "../../src/plan/Plan.ts"
 import { planFile } from "../../src/plan/planFile.ts"
-import { CHAIN, file, project } from "./project.ts"
+import { CHAIN, file, project, write } from "./project.ts"
 
 describe("planFile", () => {
   it.effect("plans the eight stages, with defaults filled in and the plugin recorded", () =>
@@ -44,6 +44,16 @@ describe("planFile", () => {
         for (const epochs of [1, 2, 3]) p.train(learn({ epochs }), { model, shards })
         for (const lr of [1e-3, 1e-4]) p.train(learn({ lr }), { model, shards }, { id: "lr-" + lr })`)))
       assert.deepStrictEqual(plan.steps.slice(3).map((step) => step.id), ["train", "train-2", "train-3", "lr-0.001", "lr-0.0001"])
+    }))
+
+  it.effect("reads TypeScript as modules in a project that npm init made", () =>
+    Effect.gen(function*() {
+      const path = project(file(CHAIN))
+      const plain = yield* planFile(path)
+      for (const type of ["commonjs", "module"]) {
+        write(dirname(path), { "package.json": JSON.stringify({ type }) })
+        assert.strictEqual((yield* planFile(path)).digest, plain.digest)
+      }
     }))
 
   it.effect("shows what the file printed, apart from the plan", () =>
