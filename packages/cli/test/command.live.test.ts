@@ -103,6 +103,13 @@ describe("hyper", () => {
     expect(hyper.processes().filter(({ command }) => /daemon\/main\.[tj]s/.test(command))).toHaveLength(1)
   })
 
+  it("leaves when nothing is left to do", async () => {
+    const brief = new Hyper({ HYPER_DAEMON_IDLE_SECONDS: "1" })
+    expect((await brief.run("run", sealed)).code).toBe(0)
+    expect(await Hyper.until(() => (brief.processes().length === 0 ? true : undefined), 30_000)).toBe(true)
+    expect(await brief.close()).toEqual([])
+  })
+
   it("names a port in use, a home that cannot be written, and a database that is newer", async () => {
     const blocker = createServer().listen(0, "127.0.0.1")
     const port = await new Promise<number>((found) => blocker.once("listening", () => found((blocker.address() as { port: number }).port)))

@@ -46,6 +46,11 @@ const program = Effect.gen(function*() {
   if (recovered > 0) yield* Effect.logInfo(`${recovered} unfinished runs go on`)
   yield* Effect.forkScoped(reconcileEndpoints(TENANT))
 
+  // the fence is ours by now, so this file is: whoever finds the socket open finds it written
+  writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
+  rmSync(failureFileOf(home), { force: true })
+  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
+
   const owner = ownerRoutes(context, activity, stop)
   const api = yield* makeApp({ access: { mode: "owner", tenant: TENANT, by: "owner" } })
   yield* listenUnix(
@@ -53,16 +58,23 @@ const program = Effect.gen(function*() {
       fetch: async (request) => {
         activity.touch()
         activity.requests++
-        const done = () => { activity.requests--; activity.touch() }
+        let open = true
+        const done = () => {
+          if (!open) return
+          open = false
+          activity.requests--
+          activity.touch()
+        }
         try {
           const { pathname } = new URL(request.url)
           const response = await (pathname === "/api/v1/daemon" || pathname.startsWith("/api/v1/daemon/") ? owner : api).fetch(request)
-          if (response.body === null || !(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
+          if (response.body === null) {
             done()
             return response
           }
+          // a stream is somebody who watches: over when it was read to its end, or when the reader went away
           request.signal.addEventListener("abort", done, { once: true })
-          return response
+          return new Response(response.body.pipeThrough(new TransformStream({ flush: done })), response)
         } catch (error) {
           done()
           throw error
@@ -71,9 +83,6 @@ const program = Effect.gen(function*() {
     },
     socketOf(home)
   )
-  writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
-  rmSync(failureFileOf(home), { force: true })
-  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
 
   const leaveWhenIdle = Effect.gen(function*() {
     for (;;) {
