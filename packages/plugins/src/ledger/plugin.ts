@@ -74,7 +74,7 @@ export default definePlugin({
       options: LedgerOptions,
       estimate: ({ challengeWindow: window = DEFAULT_WINDOW, policy = "work-v1", pool }) =>
         Effect.succeed({
-          notes: [{ level: "info" as const, message: `Rewards: ${policies[policy].formula}; locked for ${window}. No chain is connected: HYPER here is a local test issuance, not money.` }],
+          notes: [{ level: "info" as const, message: `${policies[policy].formula}; locked for ${window}. No chain is connected: HYPER here is a local test issuance, not money.` }],
           sideEffects: [`moves ${formatExact(parseAmount(pool))} into escrow when the run starts, and pays it out for measured work whatever the outcome`],
           tools: [],
           hosts: []
