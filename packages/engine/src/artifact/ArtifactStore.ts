@@ -28,6 +28,7 @@ export type ArtifactError = ArtifactMissing | ArtifactCorrupt | ArtifactIo
 export class ArtifactStore extends Context.Service<
   ArtifactStore,
   {
+    /** `bytes` are not kept: their memory may be used again when this returns. */
     readonly put: (bytes: Uint8Array | string, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError>
     readonly putStream: <E>(bytes: Stream.Stream<Uint8Array, E>, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError | E>
     /** Copies (or, with `move`, renames) a file in. Symbolic links are refused. */

@@ -2,7 +2,7 @@
  * Writes one blob: temporary file, digest on the way, fsync, rename, fsync of the directory. Closing the scope before `commit` leaves nothing.
  * Blobs have mode 0444: hard links to them (see materialize) share the inode.
  */
-import { createHash, randomBytes } from "node:crypto"
+import { createHash, randomBytes, webcrypto } from "node:crypto"
 import { constants, promises as fs } from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -20,6 +20,8 @@ export interface BlobDirectories {
 
 export interface BlobWriter {
   readonly write: (chunk: Uint8Array) => Effect.Effect<void, ArtifactIo>
+  /** The whole blob at once: its digest is computed on another thread while it is written. */
+  readonly writeWhole: (bytes: Uint8Array) => Effect.Effect<void, ArtifactIo>
   /** `syncDirectory: false` where a later commit into the same directory will sync it. */
   readonly commit: (options?: { readonly syncDirectory?: boolean }) => Effect.Effect<{ readonly digest: Digest; readonly size: number }, ArtifactIo>
 }
@@ -47,16 +49,25 @@ export const openBlobWriter = Effect.fnUntraced(function*(directories: BlobDirec
     (handle) => Effect.promise(() => handle.close().catch(() => undefined).then(() => fs.rm(path, { force: true })).catch(() => undefined))
   )
   const hash = createHash("sha256")
+  let whole: Buffer | undefined
   let size = 0
+  const append = async (chunk: Uint8Array): Promise<void> => {
+    for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten
+    size += chunk.length
+  }
   return {
     write: (chunk) =>
-      io(what, async () => {
+      io(what, () => {
         hash.update(chunk)
-        for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten
-        size += chunk.length
+        return append(chunk)
+      }),
+    writeWhole: (bytes) =>
+      io(what, async () => {
+        const [digest] = await Promise.all([webcrypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>), append(bytes)])
+        whole = Buffer.from(digest)
       }),
     commit: (options) => {
-      const digest = `sha256:${hash.digest("hex")}` as Digest
+      const digest = `sha256:${(whole ?? hash.digest()).toString("hex")}` as Digest
       return io(what, async () => {
         await file.chmod(0o444) // whatever the umask: a sandboxed process reads them under another uid
         await file.datasync()

@@ -19,6 +19,9 @@ import { listFiles, treeFault } from "./TreePaths.ts"
 /** A temporary file that nobody has written to for so long was left by a killed process. */
 const STALE_MILLIS = 3_600_000
 
+/** From so many bytes on, handing a digest to another thread costs less than it blocks this one. */
+const OTHER_THREAD_BYTES = 256 << 10
+
 const decodeTree = Schema.decodeUnknownEffect(Schema.fromJsonString(Tree))
 
 const prepare = (directories: BlobDirectories) =>
@@ -47,7 +50,16 @@ export const make = Effect.fnUntraced(function*(root: string) {
       })
     )
 
-  const put = (bytes: Uint8Array | string, mediaType: string) => putStream(Stream.make(typeof bytes === "string" ? Buffer.from(bytes) : bytes), mediaType)
+  const put = (content: Uint8Array | string, mediaType: string) =>
+    Effect.scoped(
+      Effect.gen(function*() {
+        const bytes = typeof content === "string" ? Buffer.from(content) : content
+        const writer = yield* openBlobWriter(directories)
+        yield* bytes.length < OTHER_THREAD_BYTES ? writer.write(bytes) : writer.writeWhole(bytes)
+        const { digest, size } = yield* writer.commit()
+        return { digest, size, mediaType } satisfies ArtifactRef
+      })
+    )
 
   /** A file with other names could be written through them, so only a sole name is moved; otherwise, and across devices, it is copied. */
   const move = Effect.fnUntraced(function*(path: string, handle: fs.FileHandle, mediaType: string, sync: boolean) {

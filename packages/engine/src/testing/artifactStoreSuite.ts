@@ -31,6 +31,17 @@ export const artifactStoreSuite = <E>(name: string, store: Layer.Layer<ArtifactS
       assert.strictEqual((yield* artifacts.read(empty)).length, 0)
     }))
 
+    test("keeps no hold of the caller's memory, small or large", Effect.gen(function*() {
+      const artifacts = yield* ArtifactStore
+      for (const size of [10, 3_000_000]) {
+        const bytes = Buffer.alloc(size, 1)
+        const ref = yield* artifacts.put(bytes, "application/octet-stream")
+        assert.strictEqual(ref.digest, digestOf(bytes))
+        bytes.fill(2)
+        assert.strictEqual(digestOf(yield* artifacts.read(ref)), ref.digest)
+      }
+    }))
+
     test("streams in and out", Effect.gen(function*() {
       const artifacts = yield* ArtifactStore
       const parts = Array.from({ length: 40 }, (_, i) => Buffer.alloc(100_003, i))

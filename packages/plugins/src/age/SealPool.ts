@@ -7,7 +7,8 @@ import { StageError } from "@hypernode/engine/stage/StageError"
 import { type SealedBytes, type SealJob, sealSegment } from "./sealSegment.ts"
 import type { SealReply, SealRequest } from "./sealWorker.ts"
 
-export type Seal = (job: SealJob) => Effect.Effect<SealedBytes, StageError>
+/** The segment's memory comes back with the result, overwritten, to be filled again. */
+export type Seal = (job: SealJob) => Effect.Effect<SealedBytes & { readonly plain: ArrayBuffer }, StageError>
 
 const failed = (why: string): StageError => new StageError({ reason: "Internal", message: `Sealing a segment failed (${why}).` })
 
@@ -34,17 +35,17 @@ const start = (): Thread => {
 }
 
 export const makeSealPool = Effect.fnUntraced(function*(threads: number): Effect.fn.Return<Seal, never, Scope.Scope> {
-  if (threads === 0) return (job) => Effect.tryPromise({ try: () => sealSegment(job), catch: (cause) => failed(cause instanceof Error ? cause.name : "unknown failure") })
+  if (threads === 0) return (job) => Effect.tryPromise({ try: async () => ({ ...(await sealSegment(job)), plain: job.bytes.buffer }), catch: (cause) => failed(cause instanceof Error ? cause.name : "unknown failure") })
   const pool = yield* Effect.acquireRelease(
     Effect.sync(() => Array.from({ length: threads }, start)),
     (all) => Effect.promise(() => Promise.all(all.map(({ worker }) => worker.terminate())))
   )
   let id = 0
   return (job) =>
-    Effect.callback<SealedBytes, StageError>((resume) => {
+    Effect.callback<SealedBytes & { readonly plain: ArrayBuffer }, StageError>((resume) => {
       const thread = pool.reduce((least, next) => (next.waiting.size < least.waiting.size ? next : least))
       const request: SealRequest = { ...job, id: id++ }
       thread.waiting.set(request.id, (reply) => resume(reply.fault === undefined ? Effect.succeed(reply) : Effect.fail(failed(reply.fault))))
-      thread.worker.postMessage(request, [request.bytes.buffer])
+      thread.worker.postMessage(request, request.reuse === undefined ? [request.bytes.buffer] : [request.bytes.buffer, request.reuse])
     })
 })

@@ -23,6 +23,7 @@ export class Segmenter {
   #firstLine = 0
   #index = 0
   #totalRows = 0
+  readonly #spare: Array<ArrayBuffer> = []
 
   constructor(name: string, segmentBytes: number, segmentRows: number) {
     this.#name = name
@@ -35,8 +36,14 @@ export class Segmenter {
     return this.#totalRows
   }
 
+  /** Memory of a segment that has been sealed, to be filled again: a data set then needs as much as is in flight. */
+  reuse(memory: ArrayBuffer): void {
+    if (memory.byteLength <= this.#segmentBytes) this.#spare.push(memory)
+  }
+
   #fresh(size: number): Buffer<ArrayBuffer> {
-    return Buffer.from(new ArrayBuffer(size))
+    const spare = this.#spare.findIndex((memory) => memory.byteLength >= size)
+    return Buffer.from(spare === -1 ? new ArrayBuffer(size) : (this.#spare.splice(spare, 1)[0] as ArrayBuffer))
   }
 
   #cut(): PlainSegment {

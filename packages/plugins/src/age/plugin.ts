@@ -96,6 +96,7 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
   const segmenter = new Segmenter(dataset.name, options.segmentBytes, options.segmentRows ?? Math.max(1, Math.ceil(dataset.rows / SEGMENTS_OF_A_SMALL_SET)))
   const attempt = <A>(call: () => A): Effect.Effect<A, StageError> =>
     Effect.try({ try: call, catch: (cause) => (cause instanceof StageError ? cause : new StageError({ reason: "Internal", message: `Splitting ${dataset.name} failed (${cause instanceof Error ? cause.name : "unknown failure"}).` })) })
+  const sealedMemory: Array<ArrayBuffer> = []
   let done = 0
   const segments = yield* rowBatches(path, dataset.name, commitment.update).pipe(
     Stream.mapEffect((batch) => attempt(() => segmenter.push(batch))),
@@ -104,8 +105,11 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
     Stream.mapEffect((plain) =>
       Effect.gen(function*() {
         const bytes = plain.bytes.length
-        const { file, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer })
+        const reuse = sealedMemory.pop()
+        const { file, plain: memory, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(reuse === undefined ? {} : { reuse }) })
+        segmenter.reuse(memory)
         const artifact = yield* Effect.mapError(artifacts.put(file, AGE_MEDIA_TYPE), artifactFailure)
+        sealedMemory.push(file.buffer)
         done += bytes
         yield* progress.report({ done, total: dataset.bytes, unit: "bytes", label: `sealing ${dataset.name}` })
         return { index: plain.index, artifact, rows: plain.rows, bytes, ...(tokens === undefined ? {} : { tokens }) } satisfies Segment

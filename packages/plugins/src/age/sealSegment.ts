@@ -7,6 +7,8 @@ export interface SealJob {
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly recipients: ReadonlyArray<string>
   readonly tokenizer: TokenizerFiles | undefined
+  /** an earlier file's memory, to be written over */
+  readonly reuse?: ArrayBuffer
 }
 
 export interface SealedBytes {
@@ -40,10 +42,10 @@ const tokensOf = (bytes: Uint8Array, count: Count): number => {
 }
 
 /** The plaintext is overwritten once it is sealed. */
-export const sealSegment = async ({ bytes, recipients, tokenizer }: SealJob): Promise<SealedBytes> => {
+export const sealSegment = async ({ bytes, recipients, reuse, tokenizer }: SealJob): Promise<SealedBytes> => {
   try {
     const tokens = tokenizer === undefined ? undefined : tokensOf(bytes, await counterFor(tokenizer))
-    return { file: sealFile(bytes, recipients), tokens }
+    return { file: sealFile(bytes, recipients, reuse), tokens }
   } finally {
     bytes.fill(0)
   }

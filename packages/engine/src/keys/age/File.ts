@@ -5,11 +5,12 @@ import { AgeFault } from "./X25519.ts"
 
 export const AGE_MEDIA_TYPE = "application/age"
 
-/** Throws AgeFault for a recipient that is none. */
-export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>): Buffer<ArrayBuffer> => {
+/** Throws AgeFault for a recipient that is none. `reuse` holds the file where it is large enough. */
+export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>, reuse?: ArrayBuffer): Buffer<ArrayBuffer> => {
   const fileKey = newFileKey()
   const header = sealHeader(fileKey, recipients)
-  const file = Buffer.from(new ArrayBuffer(header.length + sealedPayloadBytes(plaintext.length)))
+  const size = header.length + sealedPayloadBytes(plaintext.length)
+  const file = Buffer.from(reuse !== undefined && reuse.byteLength >= size ? reuse : new ArrayBuffer(size), 0, size)
   header.copy(file)
   sealPayloadInto(file, header.length, fileKey, plaintext)
   fileKey.fill(0)
