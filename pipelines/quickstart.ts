@@ -13,18 +13,18 @@ import { torchrun } from "@hypernode/plugins/torchrun"
 import { transformers } from "@hypernode/plugins/transformers"
 
 export default pipeline("quickstart", (p) => {
-  const epochs = p.param("epochs", 12)
-  const lr = p.param("lr", 5e-3)
+  const epochs = p.param("epochs", 8)
+  const lr = p.param("lr", 1e-2)
 
   const { model, dataset } = p.select(local({ model: "../fixtures/models/tiny-llama", dataset: "../fixtures/data/tickets.jsonl" }))
   const sealed = p.encrypt(age(), { dataset, model })
   const shards = p.shard(balanced({ parts: 2 }), { sealed, model })
   const trained = p.train(
-    torchrun({ method: "lora", epochs, lr, batchSize: 8, sequenceLength: 128, warmupSteps: 10, schedule: "cosine", lora: { rank: 32, alpha: 64 }, evalFraction: 0.05, checkpointEvery: 60, sandbox: "auto" }),
+    torchrun({ method: "lora", epochs, lr, batchSize: 8, sequenceLength: 128, warmupSteps: 10, lora: { rank: 16, alpha: 32, dropout: 0.05 }, evalFraction: 0.05, checkpointEvery: 60, sandbox: "auto" }),
     { model, shards }
   )
   const checkpoint = p.checkpoint(safetensors({ choose: "best" }), { trained })
   const packaged = p.package(oci(), { checkpoint })
-  const endpoint = p.serve(transformers({ probe: "How long is the warranty?" }), { packaged })
+  const endpoint = p.serve(transformers({ probe: "What are your opening hours?" }), { packaged })
   p.reward(ledger({ pool: "100 HYPER" }), { trained, endpoint })
 })

@@ -11,11 +11,11 @@ import { safetensors } from "@hypernode/plugins/safetensors"
 import { torchrun } from "@hypernode/plugins/torchrun"
 
 export default pipeline("sweep", (p) => {
-  const epochs = p.param("epochs", 2)
+  const epochs = p.param("epochs", 4)
   const { model, dataset } = p.select(local({ model: "../fixtures/models/tiny-llama", dataset: "../fixtures/data/tickets.jsonl" }))
   const shards = p.shard(balanced({ parts: 2 }), { sealed: p.encrypt(age(), { dataset, model }), model })
   for (const rank of [8, 32]) {
-    for (const lr of [1e-3, 5e-3]) {
+    for (const lr of [5e-3, 1e-2]) {
       const variant = `r${rank}-lr${lr}`
       const trained = p.train(
         torchrun({ method: "lora", epochs, lr, sequenceLength: 128, lora: { rank, alpha: 2 * rank }, evalFraction: 0.1, sandbox: "auto" }),

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { install, remove, sh } from "./packed.ts"
 
-const PIPELINE = `import { pipeline, pluginFrom } from "@hypernode/engine"
+const PIPELINE = `import { pipeline } from "@hypernode/engine"
 import { age } from "@hypernode/plugins/age"
 import { local } from "@hypernode/plugins/local"
 import { dealt } from "./dealt.ts"
@@ -38,7 +38,7 @@ describe("the packed packages", () => {
   let at: ReturnType<typeof install>
   beforeAll(() => {
     at = install()
-    writeFileSync(join(at.directory, "pipeline.ts"), PIPELINE.replace(", pluginFrom", ""))
+    writeFileSync(join(at.directory, "pipeline.ts"), PIPELINE)
     writeFileSync(join(at.directory, "dealt.ts"), DEALT)
     writeFileSync(join(at.directory, "plan.js"), PLAN)
   }, 600_000)
@@ -68,16 +68,14 @@ describe("the packed packages", () => {
   })
 
   it("keep a pipeline file out of what it may not read", () => {
-    writeFileSync(join(at.directory, "reads.ts"), `import { readFileSync } from "node:fs"\nreadFileSync("/etc/hostname")\n${PIPELINE.replace(", pluginFrom", "")}`)
+    writeFileSync(join(at.directory, "reads.ts"), `import { readFileSync } from "node:fs"\nreadFileSync("/etc/hostname")\n${PIPELINE}`)
     writeFileSync(join(at.directory, "reads.js"), PLAN.replace("pipeline.ts", "reads.ts"))
     expect(() => sh(at.node, ["reads.js"], at.directory)).toThrow(/reads\.ts:2.*cannot read a file outside its project/)
   })
 
   it("type-check a pipeline file against their declarations", () => {
-    writeFileSync(join(at.directory, "wrong.ts"), PIPELINE.replace(", pluginFrom", "").replace(`parts })`, `parts: "x" })`))
+    writeFileSync(join(at.directory, "wrong.ts"), PIPELINE.replace(`parts })`, `parts: "x" })`))
     writeFileSync(join(at.directory, "types.js"), `import { checkTypes } from "@hypernode/engine/plan/types"\nfor (const file of ["pipeline.ts", "wrong.ts"]) console.log((await checkTypes(file))?.message ?? "fits")\n`)
-    const compiler = join(import.meta.dirname, "../../../node_modules/typescript")
-    sh("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", "--save-dev", `typescript@${(JSON.parse(sh("cat", [join(compiler, "package.json")], at.directory)) as { version: string }).version}`], at.directory)
     const [fits, wrong] = sh(at.node, ["types.js"], at.directory).trim().split("\n")
     expect(fits).toBe("fits")
     expect(wrong).toMatch(/wrong\.ts:10:\d+: TS2322: Type 'string' is not assignable to type 'number'/)

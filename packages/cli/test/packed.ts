@@ -3,7 +3,7 @@
  * a copy of the repository's sources, never in the tree that other tests are running from.
  */
 import { spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, join, resolve } from "node:path"
 
@@ -46,12 +46,14 @@ export const packAll = (to: string): ReadonlyArray<string> => {
   return readdirSync(to).filter((file) => file.endsWith(".tgz")).map((file) => join(to, file))
 }
 
-/** An empty project with the packages installed, and the Node that came with them. */
+const typescript = (): string => `typescript@${(JSON.parse(readFileSync(join(root, "node_modules/typescript/package.json"), "utf8")) as { readonly version: string }).version}`
+
+/** An empty project with the packages and a compiler installed, and the Node that came with them. */
 export const install = (): { readonly directory: string; readonly node: string; readonly tarballs: ReadonlyArray<string> } => {
   const directory = realpathSync(mkdtempSync(join(tmpdir(), "hyper-packed-")))
   const tarballs = packAll(directory)
   writeFileSync(join(directory, "package.json"), `{ "name": "somebodys-own", "private": true, "type": "module" }\n`)
-  sh("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...tarballs], directory)
+  sh("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...tarballs, typescript()], directory)
   return { directory, tarballs, node: join(directory, "node_modules/node/bin/node") }
 }
 
