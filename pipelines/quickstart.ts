@@ -20,7 +20,7 @@ export default pipeline("quickstart", (p) => {
   const sealed = p.encrypt(age(), { dataset, model })
   const shards = p.shard(balanced({ parts: 2 }), { sealed, model })
   const trained = p.train(
-    torchrun({ method: "lora", epochs, lr, batchSize: 8, sequenceLength: 128, warmupSteps: 10, lora: { rank: 16, alpha: 32, dropout: 0.05 }, evalFraction: 0.05, checkpointEvery: 60, sandbox: "auto" }),
+    torchrun({ method: "lora", epochs, lr, batchSize: 8, sequenceLength: 128, warmupSteps: 10, schedule: "cosine", lora: { rank: 16, alpha: 32, dropout: 0.05 }, evalFraction: 0.05, checkpointEvery: 60, sandbox: "auto" }),
     { model, shards }
   )
   const checkpoint = p.checkpoint(safetensors({ choose: "best" }), { trained })
