@@ -123,9 +123,9 @@ const make = Effect.gen(function* () {
     const escrow = escrowAccount(runId, stepId)
     for (const [i, { node, units: earned }] of computed.allocation.shares.entries()) {
       if (earned === 0n) continue
-      // the operator of a node that nobody registered is the owner of this home
+      // a registered node's account is its owner's; one that nobody registered is shown to the tenant that first paid it
       const [identity] = yield* sql<{ tenant: string }>`SELECT tenant FROM node_identities WHERE public_key = ${node}`
-      yield* account(lockedAccount(node), identity?.tenant ?? "local", "locked")
+      yield* account(lockedAccount(node), identity?.tenant ?? tenant, "locked")
       yield* transfer({ effectKey: `accrue:${runId}/${stepId}/${node}`, debit: escrow, credit: lockedAccount(node), units: earned, memo: `accrued for ${settlement.accruals[i]?.reason ?? "work"}`, runId, stepId })
       yield* sql`INSERT INTO ledger_accruals (run_id, step_id, node, units, unlocks_at) VALUES (${runId}, ${stepId}, ${node}, CAST(${earned.toString()}::text AS numeric), ${unlocksAt})`
     }
@@ -144,8 +144,7 @@ const make = Effect.gen(function* () {
     const due = yield* sql<{ run_id: string; step_id: string; node: string; units: string }>`
       SELECT run_id, step_id, node, units::text FROM ledger_accruals WHERE NOT unlocked AND unlocks_at <= ${now} ORDER BY node, run_id, step_id FOR UPDATE`
     for (const { node, run_id: runId, step_id: stepId, units } of due) {
-      const [locked] = yield* sql<{ tenant: string }>`SELECT tenant FROM ledger_accounts WHERE id = ${lockedAccount(node)}`
-      yield* account(availableAccount(node), locked?.tenant ?? "local", "available")
+      yield* sql`INSERT INTO ledger_accounts (id, tenant, kind) SELECT ${availableAccount(node)}, tenant, 'available' FROM ledger_accounts WHERE id = ${lockedAccount(node)} ON CONFLICT DO NOTHING`
       yield* transfer({ effectKey: `unlock:${runId}/${stepId}/${node}`, debit: lockedAccount(node), credit: availableAccount(node), units: BigInt(units), memo: "challenge window closed", runId, stepId })
       yield* sql`UPDATE ledger_accruals SET unlocked = true WHERE run_id = ${runId} AND step_id = ${stepId} AND node = ${node}`
     }

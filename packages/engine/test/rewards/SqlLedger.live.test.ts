@@ -37,8 +37,7 @@ describe.each(databases)("on the %s database", (which) => {
   /** samples are dated from a little after now on, so that all of their work lies after the pool's opening */
   const at = (sample: Sample): Sample => ({ ...sample, at: sample.at - START + base })
   const report = (node: TestNode, ...samples: ReadonlyArray<Sample>) => run(TelemetryStore.use((store) => store.append(terms.runId, "train", node.batch(samples.map(at), job))))
-  /** nodes own accounts under the tenant `local`, which all tests share */
-  const nodeBalance = async (node: TestNode, kind: "locked" | "available") => (await balancesOf("local"))[`node:${node.id}:${kind}`] ?? 0n
+  const nodeBalance = async (node: TestNode, kind: "locked" | "available", tenant = terms.tenant) => (await balancesOf(tenant))[`node:${node.id}:${kind}`] ?? 0n
   const conserved = async () => {
     const [row] = await sqlText("SELECT sum(balance)::text AS total, bool_and(balance = COALESCE((SELECT sum(units) FROM ledger_transfers t WHERE t.credit = a.id), 0) - COALESCE((SELECT sum(units) FROM ledger_transfers t WHERE t.debit = a.id), 0))::text AS derived FROM ledger_accounts a")
     expect(row).toEqual({ total: "0", derived: "true" })
@@ -98,6 +97,14 @@ describe.each(databases)("on the %s database", (which) => {
       expect(new Set(all.map((settlement) => canonicalJson(settlement))).size).toBe(1)
       expect(await entries()).toHaveLength(2)
       expect(await nodeBalance(node, "locked")).toBe(100n * HYPER)
+    })
+    it("shows a registered node's account to its owner, and to no other tenant", async () => {
+      const node = testNode()
+      await sqlText("INSERT INTO node_identities (id, public_key, name, transport, tenant, created_at) VALUES ($1, $1, 'n', 'local', 'local', 0)", [node.id])
+      await open()
+      await report(node, work(2, 1000))
+      await settle({ challengeWindow: 86_400_000 })
+      expect([await nodeBalance(node, "locked"), await nodeBalance(node, "locked", "local")]).toEqual([0n, 100n * HYPER])
     })
     it("returns a pool without work to its owner", async () => {
       await open()
