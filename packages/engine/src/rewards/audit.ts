@@ -27,7 +27,7 @@ const differences = (claimed: Settlement, found: Settlement): ReadonlyArray<stri
   return [...fields, ...accruals]
 }
 
-/** `exported` is the parsed JSON of `hyper rewards export`. Never throws. */
+/** `exported` is the parsed JSON of one of `exportEpochs`. Never throws. */
 export const audit = (exported: unknown): Audit => {
   const decoded = decode(exported)
   if (Result.isFailure(decoded)) return { agrees: false, findings: ["the file is not an epoch export (hypernode-epoch-v1)"] }

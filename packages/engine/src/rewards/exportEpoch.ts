@@ -1,4 +1,4 @@
-/** What `hyper rewards export` writes: one epoch a settled pool of the run. */
+/** What an auditor is given: one epoch a settled pool of the run. */
 import * as Effect from "effect/Effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
