@@ -159,4 +159,4 @@ export const ranksOf = (launcher: number): ReadonlyArray<number> =>
 export const sha256 = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex")
 
 /** name -> sha-256 of each file in a folder. */
-export const digests = (folder: string): Record<string, string> => Object.fromEntries(readdirSync(folder).sort().map((name) => [name, sha256(join(folder, name))]))
+export const digests = (folder: string): Record<string, string> => Object.fromEntries(readdirSync(folder).toSorted().map((name) => [name, sha256(join(folder, name))]))

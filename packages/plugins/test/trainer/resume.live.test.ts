@@ -48,7 +48,7 @@ describe.skipIf(!pythonReady() || process.platform !== "linux")("resume", () => 
     expect(undisturbed.steps).toBe(14)
     expect(steps(job)).toEqual([4, 8, 12, 14])
     // keepCheckpoints is 3
-    expect(readdirSync(job.checkpoints).sort()).toEqual(["step-00000008", "step-00000012", "step-00000014"])
+    expect(readdirSync(job.checkpoints).toSorted()).toEqual(["step-00000008", "step-00000012", "step-00000014"])
   })
   afterAll(async () => {
     for (const job of jobs) await job.dispose()
@@ -121,8 +121,8 @@ describe.skipIf(!pythonReady() || process.platform !== "linux")("resume", () => 
 
   it("no checkpoint holds anything of the data: its files are of fixed names and known sizes", () => {
     const folder = join((jobs[0] as Job).checkpoints, "step-00000014")
-    expect(readdirSync(folder).sort()).toEqual(["manifest.json", "optimizer.safetensors", "rng-00000.safetensors", "rng-00001.safetensors", "state.json", "weights.safetensors"])
-    expect(Object.keys(JSON.parse(readFileSync(join(folder, "state.json"), "utf8")) as object).sort()).toEqual(["epoch", "evalLoss", "firstLosses", "lastLosses", "loss", "recipe", "seconds", "step", "tokens", "worldSize"])
+    expect(readdirSync(folder).toSorted()).toEqual(["manifest.json", "optimizer.safetensors", "rng-00000.safetensors", "rng-00001.safetensors", "state.json", "weights.safetensors"])
+    expect(Object.keys(JSON.parse(readFileSync(join(folder, "state.json"), "utf8")) as object).toSorted()).toEqual(["epoch", "evalLoss", "firstLosses", "lastLosses", "loss", "recipe", "seconds", "step", "tokens", "worldSize"])
     expect(createHash("sha256").update(readFileSync(join(folder, "weights.safetensors"))).digest("hex")).toHaveLength(64)
   })
 })

@@ -11,7 +11,7 @@ from . import checkpoint, sync
 from .config import Config
 from .data import Order, SlotData
 from .encode import IGNORED, Example, collate
-from .errors import TrainerError
+from .errors import EveryRankError
 from .model import trainable
 from .recipe import learning_rate
 from .telemetry import Meter, StepLines, emit
@@ -70,7 +70,7 @@ class Loop:
         if not math.isfinite(loss) or not math.isfinite(norm):
             kept = checkpoint.steps(self.directory)
             last = f"the last good checkpoint is that of step {kept[-1]}" if kept else "there is no checkpoint yet"
-            raise TrainerError(f"step {step + 1}: the loss is not a finite number; {last}. Lower learningRate, or raise warmupSteps")
+            raise EveryRankError(f"step {step + 1}: the loss is not a finite number; {last}. Lower learningRate, or raise warmupSteps")
         rate = learning_rate(self.config, step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

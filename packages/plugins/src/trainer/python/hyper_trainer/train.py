@@ -1,10 +1,11 @@
 """One rank, started by torchrun (see launch.py): `python -m hyper_trainer.train <job>/config.json`."""
 import os
 import sys
+import time
 from pathlib import Path
 
 from . import config as configuration
-from .errors import FATAL_STATUS, TrainerError
+from .errors import FATAL_STATUS, EveryRankError, TrainerError
 from .privacy import die_with, seal_process
 from .telemetry import emit
 
@@ -34,7 +35,7 @@ def train(config: configuration.Config, rank: int) -> None:
     per_step = config.batchSize * config.gradientAccumulation
     steps_per_epoch = sync.largest(-(-len(data.train) // per_step))
     if steps_per_epoch == 0:
-        raise TrainerError("no row to train on: the data set is empty, or evalFraction holds all of it out")
+        raise EveryRankError("no row to train on: the data set is empty, or evalFraction holds all of it out")
     total = total_steps(config, steps_per_epoch)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     loop = Loop(config, model, pad, data, device, rank, steps_per_epoch, total)
@@ -48,7 +49,7 @@ def train(config: configuration.Config, rank: int) -> None:
     if start:
         state = checkpoint.read_state(directory, start)
         if state.recipe != recipe:
-            raise TrainerError(f"{directory}: its checkpoints come from other options, data or world size; give this training an empty checkpointDirectory")
+            raise EveryRankError(f"{directory}: its checkpoints come from other options, data or world size; give this training an empty checkpointDirectory")
         sync.restore_rng(checkpoint.load(directory, start, model, loop.optimizer, rank), device)
     if rank == 0:
         emit(0, "phase", state.step, totalSteps=total, text="resumed" if start else "training")
@@ -67,6 +68,9 @@ def main() -> None:
     try:
         train(configuration.load(sys.argv[1]), int(os.environ["RANK"]))
     except TrainerError as error:
+        if isinstance(error, EveryRankError) and os.environ["RANK"] != "0":
+            time.sleep(10)  # torchrun ends this rank as soon as rank 0 has spoken
+            os._exit(FATAL_STATUS)
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # at once: the other ranks must not see this one's sockets close before it has ended
