@@ -12,7 +12,7 @@ export const DeployForm = Schema.Struct({
   method: Schema.Literals(["lora", "full"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("lora" as const))),
   epochs: Schema.Number.check(Schema.isBetween({ minimum: 0.01, maximum: 1000 }, { message: "Epochs is a number from 0.01 to 1000" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(3))),
   learningRate: Schema.Number.check(Schema.isBetween({ minimum: 1e-9, maximum: 1 }, { message: "Learning rate is a number from 1e-9 to 1" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(2e-4))),
-  workers: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 64 }, { message: "Workers is a whole number from 1 to 64" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
+  workers: Schema.Number.check(Schema.isInt({ message: "Workers is a whole number from 1 to 64" }), Schema.isBetween({ minimum: 1, maximum: 64 }, { message: "Workers is a whole number from 1 to 64" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
   /** HYPER put into escrow for the nodes that do the work, as a decimal number */
   pool: Schema.String.check(Schema.isPattern(/^\d{1,9}(?:\.\d{1,9})?$/, { message: "Pool is an amount of HYPER with at most nine decimals, such as 100 or 0.5" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed("100"))),
   sandbox: Schema.Literals(["required", "auto", "none"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("required" as const)))

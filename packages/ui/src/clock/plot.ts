@@ -48,13 +48,14 @@ export interface Plot {
   readonly destroy: () => void
 }
 
-export const makePlot = (box: HTMLElement, width: number, first: PlotSpec): Plot => {
+export const makePlot = (box: HTMLElement, width: number, first: PlotSpec, drew: () => void): Plot => {
   let spec = first
   const chart = new uPlot(
     {
       width,
       height: spec.height,
       padding: [6, spec.right, 6, 0],
+      hooks: { draw: [drew] },
       cursor: { show: false },
       legend: { show: false },
       select: { show: false, left: 0, top: 0, width: 0, height: 0 },
@@ -70,7 +71,7 @@ export const makePlot = (box: HTMLElement, width: number, first: PlotSpec): Plot
           grid: { stroke: () => colour("--line"), width: 1 },
           ticks: { show: false },
           space: spec.height < 70 ? 26 : 30,
-          values: (_, splits) => (spec.left === 0 ? splits.map(() => "") : splits.map(spec.tick))
+          values: (_, splits) => (spec.left === 0 || spec.x.length === 0 ? splits.map(() => "") : splits.map(spec.tick))
         }
       ],
       series: [

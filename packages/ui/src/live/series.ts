@@ -10,7 +10,6 @@ export type Cell = number | null | undefined
 export interface Checkpoint {
   readonly step: number
   readonly at: number
-  readonly evalLoss?: number
 }
 
 export interface Resume {
@@ -37,6 +36,8 @@ export class Series {
   readonly busy: Array<Array<Cell>> = []
   readonly checkpoints: Array<Checkpoint> = []
   readonly resumes: Array<Resume> = []
+  /** eval loss by step */
+  readonly evaluations = new Map<number, number>()
   readonly ranks = new Map<number, { node: string; memoryBytes: number | undefined; at: number; tokensPerSecond: number }>()
   totalSteps: number | undefined
   tokens = 0
@@ -55,6 +56,8 @@ export class Series {
     const row = this.#row(at, step)
     for (const column of [this.loss, this.smooth, this.learningRate, this.tokensPerSecond, ...this.busy]) column[row] = null
     this.#ema = undefined
+    // What lies between two attempts is nobody's idle time.
+    this.ranks.clear()
   }
 
   add(sample: SampleRow): void {
@@ -62,26 +65,26 @@ export class Series {
     const known = this.ranks.get(rank)
     if (sample.totalSteps !== undefined) this.totalSteps = sample.totalSteps
     if (sample.kind === "checkpoint" && rank === 0) {
-      if (!this.checkpoints.some((one) => one.step === sample.step)) this.checkpoints.push({ step: sample.step, at: sample.at, ...(sample.evalLoss === undefined ? {} : { evalLoss: sample.evalLoss }) })
+      if (!this.checkpoints.some((one) => one.step === sample.step)) this.checkpoints.push({ step: sample.step, at: sample.at })
     }
     // The chart's clock only moves forwards; ranks report a little out of order.
-    const at = Math.max(sample.at, this.#lastAt)
+    let at = Math.max(sample.at, this.#lastAt)
     const again = rank === 0 && sample.kind === "step" && this.#lastStep >= 0 && sample.step <= this.#lastStep
     if (again || (rank === 0 && sample.kind === "phase" && sample.text === "resumed" && this.#lastStep >= 0)) {
       const from = this.at.at(-1) ?? at
       if (!this.resumes.some((one) => one.to >= from)) this.resumes.push({ from, to: at, step: again ? sample.step - 1 : sample.step, again: Math.max(0, this.#lastStep - (again ? sample.step - 1 : sample.step)) })
       this.#gap(from + 1, sample.step)
       this.#lastStep = -1
-      if (!again) {
-        this.#lastAt = at
-        return
-      }
+      at = this.#lastAt = Math.max(at, from + 1)
+      if (!again) return
     }
+    if (sample.evalLoss !== undefined) this.evaluations.set(sample.step, sample.evalLoss)
     if (sample.kind === "phase" || sample.kind === "checkpoint") return
     const last = this.at.length - 1
     const row = last >= 0 && this.at[last] === at && this.step[last] === sample.step ? last : this.#row(at, sample.step)
     this.#lastAt = at
     if (rank === 0 && sample.kind === "step") this.#lastStep = sample.step
+    if (sample.evalLoss !== undefined) this.evalLoss[row] = sample.evalLoss
     if (rank === 0) {
       if (sample.loss !== undefined) {
         this.#ema = this.#ema === undefined ? sample.loss : SMOOTHING * this.#ema + (1 - SMOOTHING) * sample.loss
@@ -90,14 +93,14 @@ export class Series {
       }
       if (sample.learningRate !== undefined) this.learningRate[row] = sample.learningRate
     }
-    if (sample.evalLoss !== undefined) this.evalLoss[row] = sample.evalLoss
     if (sample.tokens !== undefined) this.tokens += sample.tokens
     if (sample.workMilliseconds !== undefined && known !== undefined && sample.at > known.at) {
       const column = (this.busy[rank] ??= this.at.map(() => undefined))
       column[row] = Math.min(1, sample.workMilliseconds / (sample.at - known.at))
     }
     this.ranks.set(rank, { node: sample.node, memoryBytes: sample.memoryBytes ?? known?.memoryBytes, at: sample.at, tokensPerSecond: sample.tokensPerSecond ?? known?.tokensPerSecond ?? 0 })
-    if (sample.tokensPerSecond !== undefined && rank === 0) {
+    // From the second round on: before it, not every rank has spoken.
+    if (sample.tokensPerSecond !== undefined && rank === 0 && known !== undefined) {
       let sum = 0
       for (const one of this.ranks.values()) sum += one.tokensPerSecond
       this.tokensPerSecond[row] = sum

@@ -8,7 +8,8 @@ export const percent = (share: number): string => `${Math.floor(share * 100)} %`
 /** Milliseconds. */
 export const duration = (millis: number): string => {
   const seconds = Math.max(0, Math.round(millis / 1000))
-  if (seconds < 60) return millis < 950 && millis > 0 ? `${(millis / 1000).toFixed(1)} s` : `${seconds} s`
+  if (millis > 0 && millis < 950) return millis < 95 ? `${Math.max(1, Math.round(millis))} ms` : `${(millis / 1000).toFixed(1)} s`
+  if (seconds < 60) return `${seconds} s`
   const minutes = Math.floor(seconds / 60)
   if (minutes < 60) return `${minutes} m ${seconds % 60} s`
   const hours = Math.floor(minutes / 60)
@@ -24,7 +25,7 @@ export const bytes = (value: number): string => {
     size /= 1000
     unit += 1
   } while (size >= 999.5 && unit < units.length - 1)
-  return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`
+  return `${size < 100 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`
 }
 
 /** Four decimals under a cent. */

@@ -57,7 +57,7 @@ export const stepFigure = (step: StepView, run: Run, now: number): string => {
 /** Of what the stage made, where that is content under a digest. */
 export const stepDigest = (step: StepView): string | undefined => {
   const made = output(step)
-  const digest = made["digest"] ?? made["tree"]?.digest ?? made["model"]?.tree?.digest ?? made["packaged"]
+  const digest = made["digest"] ?? made["tree"]?.digest ?? made["model"]?.tree?.digest
   return typeof digest === "string" ? digest : undefined
 }
 
