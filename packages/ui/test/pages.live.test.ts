@@ -280,7 +280,7 @@ describe.skipIf(noBrowser !== undefined)("the page", () => {
         await page.locator("canvas").first().waitFor()
         await page.waitForTimeout(400)
         await look("run, live")
-        await page.getByRole("button", { name: /^train, running/ }).click()
+        await page.getByRole("button", { name: /^train .*running/ }).click()
         await look("run, stage")
         await page.goto(`${server.url}/runs/${done.id}`)
         await page.getByRole("button", { name: "Explain" }).click()

@@ -60,7 +60,7 @@ try {
         await page.mouse.move(box.x + box.width * 0.45, box.y + 200)
       }
       await shot("run-live")
-      await page.getByRole("button", { name: /^train, running/ }).click()
+      await page.getByRole("button", { name: /^train .*running/ }).click()
       await page.mouse.move(0, 0)
       await shot("run-stage")
     }
@@ -73,7 +73,7 @@ try {
     }
     if (want("run-failed")) {
       await page.goto(`${server.url}/runs/${failed.id}`)
-      await page.getByRole("button", { name: /^select, failed/ }).click()
+      await page.getByRole("button", { name: /^select failed/ }).click()
       await shot("run-failed")
     }
     if (want("new")) {
