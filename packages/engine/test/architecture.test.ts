@@ -82,7 +82,7 @@ const cycles = (files: ReadonlyArray<string>): Array<string> => {
       return
     }
     state.set(file, "open")
-    for (const next of graph.get(file) ?? []) if (graph.has(next)) visit(next, [...path, file])
+    for (const next of graph.get(file) ?? []) if (next !== file && graph.has(next)) visit(next, [...path, file])
     state.set(file, "done")
   }
   for (const file of files) visit(file, [])
