@@ -62,6 +62,8 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     }),
   plugin: async () => {
     const { default: plugin } = await import("../../packages/plugins/src/age/plugin.ts")
+    const encrypt = plugin.stages.encrypt
+    if (encrypt === undefined) throw new Error("the age plugin has no encrypt stage")
     const home = homeAt(join(work, "home"), join(work, "cache"))
     const services = Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer, Layer.succeed(Progress, Progress.of({ log: () => Effect.void, report: () => Effect.void }))).pipe(Layer.provideMerge(Layer.succeed(CurrentHome, home)))
     const program = Effect.gen(function*() {
@@ -72,7 +74,7 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
       })
       const dataset = { name: "rows.jsonl", uri: source, format: "chat" as const, rows: Number(rowCount), bytes: Number(byteCount), commitment: `hmac-sha256:${hmac.digest("hex")}`, saltKey: "salt/bench" }
       const context = stageContext(home, { options: { recipients: [], segmentBytes: 4 << 20 }, input: { dataset }, projectDirectory: work })
-      const run = (plugin.stages.encrypt?.body as { run: (c: typeof context) => Effect.Effect<{ readonly rows: number }, unknown, ArtifactServices> }).run
+      const run = (encrypt.body as { run: (c: typeof context) => Effect.Effect<{ readonly rows: number }, unknown, ArtifactServices> }).run
       type ArtifactServices = Layer.Success<typeof services>
       const all = yield* Effect.context<ArtifactServices>()
       yield* Effect.promise(() => timed(async () => {

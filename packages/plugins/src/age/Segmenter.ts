@@ -5,8 +5,8 @@ import type { RowBatch } from "@hypernode/engine/dataset/RowBatches"
 export interface PlainSegment {
   readonly index: number
   readonly rows: number
-  /** exactly the segment's bytes; an ArrayBuffer of its own, so that it can move to another thread */
-  readonly bytes: Uint8Array<ArrayBuffer>
+  /** exactly the segment's bytes, in shared memory that is given back by `reuse` */
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   /** of the first row in the file, for error messages */
   readonly firstLine: number
 }
@@ -17,13 +17,13 @@ export class Segmenter {
   readonly #name: string
   readonly #segmentBytes: number
   readonly #segmentRows: number
-  #buffer: Buffer<ArrayBuffer>
+  #buffer: Buffer<SharedArrayBuffer>
   #filled = 0
   #rows = 0
   #firstLine = 0
   #index = 0
   #totalRows = 0
-  readonly #spare: Array<ArrayBuffer> = []
+  readonly #spare: Array<SharedArrayBuffer> = []
 
   constructor(name: string, segmentBytes: number, segmentRows: number) {
     this.#name = name
@@ -37,13 +37,13 @@ export class Segmenter {
   }
 
   /** Memory of a segment that has been sealed, to be filled again: a data set then needs as much as is in flight. */
-  reuse(memory: ArrayBuffer): void {
+  reuse(memory: SharedArrayBuffer): void {
     if (memory.byteLength <= this.#segmentBytes) this.#spare.push(memory)
   }
 
-  #fresh(size: number): Buffer<ArrayBuffer> {
+  #fresh(size: number): Buffer<SharedArrayBuffer> {
     const spare = this.#spare.findIndex((memory) => memory.byteLength >= size)
-    return Buffer.from(spare === -1 ? new ArrayBuffer(size) : (this.#spare.splice(spare, 1)[0] as ArrayBuffer))
+    return Buffer.from(spare === -1 ? new SharedArrayBuffer(size) : (this.#spare.splice(spare, 1)[0] as SharedArrayBuffer))
   }
 
   #cut(): PlainSegment {

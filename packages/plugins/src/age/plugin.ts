@@ -96,7 +96,9 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
   const segmenter = new Segmenter(dataset.name, options.segmentBytes, options.segmentRows ?? Math.max(1, Math.ceil(dataset.rows / SEGMENTS_OF_A_SMALL_SET)))
   const attempt = <A>(call: () => A): Effect.Effect<A, StageError> =>
     Effect.try({ try: call, catch: (cause) => (cause instanceof StageError ? cause : new StageError({ reason: "Internal", message: `Splitting ${dataset.name} failed (${cause instanceof Error ? cause.name : "unknown failure"}).` })) })
-  const sealedMemory: Array<ArrayBuffer> = []
+  // What is in flight decides how much memory there is; it goes round.
+  const targets: Array<SharedArrayBuffer> = []
+  const copies: Array<Buffer> = []
   let done = 0
   const segments = yield* rowBatches(path, dataset.name, commitment.update).pipe(
     Stream.mapEffect((batch) => attempt(() => segmenter.push(batch))),
@@ -105,11 +107,16 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
     Stream.mapEffect((plain) =>
       Effect.gen(function*() {
         const bytes = plain.bytes.length
-        const reuse = sealedMemory.pop()
-        const { file, plain: memory, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(reuse === undefined ? {} : { reuse }) })
-        segmenter.reuse(memory)
-        const artifact = yield* Effect.mapError(artifacts.put(file, AGE_MEDIA_TYPE), artifactFailure)
-        sealedMemory.push(file.buffer)
+        const target = targets.pop()
+        const { file, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(target === undefined ? {} : { target }) })
+        segmenter.reuse(plain.bytes.buffer)
+        // Out of shared memory, which the web's digest refuses.
+        const free = copies.findIndex((copy) => copy.length >= file.length)
+        const memory = free === -1 ? Buffer.allocUnsafeSlow(file.buffer.byteLength) : (copies.splice(free, 1)[0] as Buffer)
+        memory.set(file)
+        targets.push(file.buffer)
+        const artifact = yield* Effect.mapError(artifacts.put(memory.subarray(0, file.length), AGE_MEDIA_TYPE), artifactFailure)
+        copies.push(memory)
         done += bytes
         yield* progress.report({ done, total: dataset.bytes, unit: "bytes", label: `sealing ${dataset.name}` })
         return { index: plain.index, artifact, rows: plain.rows, bytes, ...(tokens === undefined ? {} : { tokens }) } satisfies Segment

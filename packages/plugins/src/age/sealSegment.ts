@@ -1,18 +1,21 @@
 /** Seals one segment, and counts its tokens where a tokenizer is given. Runs in a worker thread for large data sets, in place for small ones. */
 import { readFile } from "node:fs/promises"
-import { sealFile } from "@hypernode/engine/keys/age/File"
+import { sealFileInto } from "@hypernode/engine/keys/age/File"
 import type { TokenizerFiles } from "./tokenizerFiles.ts"
 
+/** Segments differ by a row or so; memory in whole steps fits the next one too. */
+const GRAIN_BYTES = 1 << 20
+
 export interface SealJob {
-  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly bytes: Uint8Array<SharedArrayBuffer>
   readonly recipients: ReadonlyArray<string>
   readonly tokenizer: TokenizerFiles | undefined
-  /** an earlier file's memory, to be written over */
-  readonly reuse?: ArrayBuffer
+  /** where the file goes if it fits: an earlier one's memory */
+  readonly target?: SharedArrayBuffer
 }
 
 export interface SealedBytes {
-  readonly file: Uint8Array<ArrayBuffer>
+  readonly file: Uint8Array<SharedArrayBuffer>
   /** of the rows' text: message contents or `text`, without what a chat template adds */
   readonly tokens: number | undefined
 }
@@ -30,9 +33,9 @@ const counterFor = async ({ config, tokenizer }: TokenizerFiles): Promise<Count>
   return count
 }
 
-const tokensOf = (bytes: Uint8Array, count: Count): number => {
+const tokensOf = (bytes: Uint8Array<SharedArrayBuffer>, count: Count): number => {
   let tokens = 0
-  for (const line of new TextDecoder().decode(bytes).split("\n")) {
+  for (const line of Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8").split("\n")) {
     if (line === "") continue
     const row = JSON.parse(line) as { readonly text?: unknown; readonly messages?: ReadonlyArray<{ readonly content?: unknown }> }
     if (typeof row.text === "string") tokens += count(row.text)
@@ -42,10 +45,11 @@ const tokensOf = (bytes: Uint8Array, count: Count): number => {
 }
 
 /** The plaintext is overwritten once it is sealed. */
-export const sealSegment = async ({ bytes, recipients, reuse, tokenizer }: SealJob): Promise<SealedBytes> => {
+export const sealSegment = async ({ bytes, recipients, target, tokenizer }: SealJob): Promise<SealedBytes> => {
   try {
     const tokens = tokenizer === undefined ? undefined : tokensOf(bytes, await counterFor(tokenizer))
-    return { file: sealFile(bytes, recipients, reuse), tokens }
+    const memory = (size: number) => Buffer.from(target !== undefined && target.byteLength >= size ? target : new SharedArrayBuffer(Math.ceil(size / GRAIN_BYTES) * GRAIN_BYTES), 0, size)
+    return { file: sealFileInto(memory, bytes, recipients), tokens }
   } finally {
     bytes.fill(0)
   }

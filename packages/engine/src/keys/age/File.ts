@@ -5,12 +5,14 @@ import { AgeFault } from "./X25519.ts"
 
 export const AGE_MEDIA_TYPE = "application/age"
 
-/** Throws AgeFault for a recipient that is none. `reuse` holds the file where it is large enough. */
-export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>, reuse?: ArrayBuffer): Buffer<ArrayBuffer> => {
+/** Throws AgeFault for a recipient that is none. */
+export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>): Buffer => sealFileInto((size) => Buffer.allocUnsafe(size), plaintext, recipients)
+
+/** The same, into memory that `memory` gives for the file's size. */
+export const sealFileInto = <B extends Buffer<ArrayBufferLike>>(memory: (size: number) => B, plaintext: Uint8Array, recipients: ReadonlyArray<string>): B => {
   const fileKey = newFileKey()
   const header = sealHeader(fileKey, recipients)
-  const size = header.length + sealedPayloadBytes(plaintext.length)
-  const file = Buffer.from(reuse !== undefined && reuse.byteLength >= size ? reuse : new ArrayBuffer(size), 0, size)
+  const file = memory(header.length + sealedPayloadBytes(plaintext.length))
   header.copy(file)
   sealPayloadInto(file, header.length, fileKey, plaintext)
   fileKey.fill(0)
