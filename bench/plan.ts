@@ -66,14 +66,14 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
   // where `@hypernode/engine` is found; removed again below
   const programs = mkdtempSync(join(root, "bench/.plan-"))
   try {
-    writeFileSync(join(programs, "planFile.mjs"), program(`const [Effect, { planFile }] = await Promise.all([import("effect/Effect"), import("@hypernode/engine/plan/planFile")])`, `Effect.runPromise(planFile(${JSON.stringify(quickstart)}, { estimate: false }))`))
-    writeFileSync(join(programs, "evaluate.mjs"), program(`const { evaluate } = await import("@hypernode/engine/plan/evaluate")`, `evaluate(${JSON.stringify(quickstart)})`))
+    writeFileSync(join(programs, "planFile.mjs"), program(`const [Effect, { planFile }] = await Promise.all([import("effect/Effect"), import("@hypernode/engine/plan/planFile")])`, `Effect.runPromise(planFile(${JSON.stringify(quickstart)}, { estimate: false, cacheDirectory: ${JSON.stringify(join(work, "cache"))} }))`))
+    writeFileSync(join(programs, "evaluate.mjs"), program(`const { evaluate } = await import("@hypernode/engine/plan/evaluate")`, `evaluate(${JSON.stringify(quickstart)}, { cacheDirectory: ${JSON.stringify(join(work, "cache"))} })`))
     let tsx = typeof options.tsx === "string" ? join(options.tsx, "node_modules/tsx/dist/cli.mjs") : undefined
     if (options.tsx === undefined) {
       const { status } = spawnSync("npm", ["install", "--prefix", work, "--no-audit", "--no-fund", "--loglevel=error", `tsx@${TSX}`], { stdio: ["ignore", "ignore", "inherit"] })
       if (status === 0) tsx = join(work, "node_modules/tsx/dist/cli.mjs")
     }
-    const env = { ...process.env, HYPER_HOME: join(work, "home"), NODE_COMPILE_CACHE: undefined, TMPDIR: work }
+    const env = { ...process.env, HYPER_HOME: join(work, "home"), HYPER_CACHE: join(work, "cache"), NODE_COMPILE_CACHE: undefined, TMPDIR: work }
     const commands: Readonly<Record<string, ReadonlyArray<string>>> = {
       node: [process.execPath, "-e", "0"],
       hyperPlan: [process.execPath, join(root, "packages/cli/bin/hyper.js"), "plan", quickstart],

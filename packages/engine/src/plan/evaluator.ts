@@ -1,6 +1,6 @@
 /**
  * The evaluation process: imports one pipeline file, runs its body, writes the RawPlan as JSON to descriptor 3. Started by
- * `evaluate.ts` with Node's permission model, an empty environment and limits; what the permission model leaves open is closed here.
+ * `evaluate.ts` through `evaluatorBoot.mjs`, with Node's permission model, an empty environment and limits; what the permission model leaves open is closed here.
  * Imports nothing of effect.
  */
 import * as fs from "node:fs"
@@ -9,18 +9,22 @@ import { fileURLToPath, pathToFileURL } from "node:url"
 import { isPipeline } from "../pipeline/Pipeline.ts"
 import { PipelineError } from "../pipeline/PipelineError.ts"
 import type { Position, RawIssue } from "../pipeline/RawPlan.ts"
-import type { EvaluationReply, EvaluationRequest } from "./evaluation.ts"
+import type { EvaluationMessage, EvaluationReply, EvaluationRequest } from "./evaluation.ts"
 
 const request = JSON.parse(process.argv[2] ?? "{}") as EvaluationRequest
 const { closeSync, writeSync } = fs
 /** `process.exit` without its hooks, taken before the pipeline file can reach it. */
 const leave = (process as unknown as { readonly reallyExit: (code: number) => never }).reallyExit.bind(process)
 
+/** left by evaluatorBoot.mjs, which goes on adding to it */
+const missed = (globalThis as unknown as Record<symbol, ReadonlyArray<string> | undefined>)[Symbol.for("hypernode.missed")] ?? []
+
 let sent = false
 const send = (reply: EvaluationReply): void => {
   if (sent) return
   sent = true
-  const bytes = Buffer.from(JSON.stringify(reply))
+  const message: EvaluationMessage = { ...reply, missed }
+  const bytes = Buffer.from(JSON.stringify(message))
   for (let at = 0; at < bytes.length;) {
     try {
       at += writeSync(3, bytes, at)
