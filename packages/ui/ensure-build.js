@@ -28,7 +28,7 @@ const build = async (digest) => {
   const vite = join(dirname(createRequire(import.meta.url).resolve("vite/package.json")), "bin/vite.js")
   try {
     await new Promise((resolve, reject) => {
-      const child = spawn(process.execPath, [vite, "build", "--outDir", out, "--emptyOutDir", "--logLevel", "warn"], { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
+      const child = spawn(process.execPath, [vite, "build", "--outDir", out, "--emptyOutDir", "--logLevel", "warn"], { cwd: root, env: { ...process.env, NODE_ENV: "production" }, stdio: ["ignore", "pipe", "pipe"] })
       let text = ""
       child.stdout.on("data", (data) => (text += data))
       child.stderr.on("data", (data) => (text += data))

@@ -18,8 +18,8 @@ interface KeyRow {
   readonly name: string
   readonly hint: string
   readonly scopes: string
-  readonly created_at: string | number
-  readonly last_used_at: string | number | null
+  readonly created_at: string | number | bigint
+  readonly last_used_at: string | number | bigint | null
 }
 
 const keyView = (row: KeyRow): KeyView => ({

@@ -40,7 +40,7 @@ export const api = {
   me: () => request<Me>("GET", "/api/v1/me"),
   login: (token: string) => request<{ expiresAt: number }>("POST", "/api/v1/login", { token }),
   logout: () => request<unknown>("POST", "/api/v1/logout"),
-  runs: (limit = 100) => request<{ runs: Array<RunSummary> }>("GET", `/api/v1/runs?limit=${limit}`),
+  runs: (limit = 50) => request<{ runs: Array<RunSummary> }>("GET", `/api/v1/runs?limit=${limit}`),
   run: (id: string) => request<Run>("GET", run(id)),
   cost: (id: string) => request<Cost>("GET", `${run(id)}/cost`),
   rewards: (id: string) => request<Rewards>("GET", `${run(id)}/rewards`),

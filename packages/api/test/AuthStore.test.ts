@@ -1,0 +1,4 @@
+import { authStoreSuite } from "./authStoreSuite.ts"
+import { MemoryAuthStore } from "./MemoryAuthStore.ts"
+
+authStoreSuite("AuthStore in memory", MemoryAuthStore)
