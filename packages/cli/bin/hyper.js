@@ -2,7 +2,7 @@
 // Finds a Node that can run us (26; it comes as a package) and starts the command line: from source in the repository, compiled elsewhere.
 import { spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
-import { createRequire } from "node:module"
+import module, { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
@@ -11,6 +11,8 @@ const source = join(here, "../src/main.ts")
 const program = existsSync(source) ? source : join(here, "../dist/main.js")
 
 if (Number(process.versions.node.split(".")[0]) >= 26) {
+  // before the first of our own modules: stripped and compiled once, not at every command
+  module.enableCompileCache?.()
   await import(pathToFileURL(program).href)
 } else {
   let node

@@ -1,11 +1,8 @@
 /** `hyper`: the command line. Commands are loaded when called, so that each pays for itself only. */
 import { Command, CommanderError, Option } from "commander"
-import module from "node:module"
 import { collectParam } from "./commands/pipeline.ts"
 import { CliError, ExitCode } from "./ExitCode.ts"
 import { version } from "./version.ts"
-
-module.enableCompileCache()
 
 const API = ["--api <url>", "another API than this home's daemon (key in HYPER_API_KEY)"] as const
 const JSON_FLAG = ["--json", "JSON on standard output, one document or one event a line"] as const

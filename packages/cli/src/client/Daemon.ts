@@ -109,7 +109,7 @@ const startDaemon = async (home: Home): Promise<void> => {
     detached: true,
     stdio: ["ignore", log, log],
     cwd: process.cwd(),
-    env: process.env
+    env: { NODE_COMPILE_CACHE: join(home.cache, "compile"), ...process.env }
   })
   closeSync(log)
   let exited: number | null | undefined

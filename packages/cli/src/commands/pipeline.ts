@@ -11,16 +11,11 @@ export const pipelinePath = (file: string): string => {
   return path
 }
 
-/** `lr=1e-4` → the number, `name=x` → the string: JSON where it parses, text where it does not. */
+/** `lr=1e-4`: kept as text; the planner reads it by the type of the parameter's default. */
 export const collectParam = (text: string, previous: Record<string, unknown> = {}): Record<string, unknown> => {
   const at = text.indexOf("=")
   if (at < 1) throw new CliError(ExitCode.usage, `--param ${text}: write it as name=value`, { remedy: "for example --param lr=1e-4" })
-  const raw = text.slice(at + 1)
-  let value: unknown = raw
-  try {
-    value = JSON.parse(raw)
-  } catch {}
-  return { ...previous, [text.slice(0, at)]: value }
+  return { ...previous, [text.slice(0, at)]: text.slice(at + 1) }
 }
 
 export const planByApi = (api: Api, path: string, params: Readonly<Record<string, unknown>>): Promise<PlanView> => api.post<PlanView>("/api/v1/plan", { path, params })

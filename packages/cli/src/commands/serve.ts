@@ -51,6 +51,8 @@ const hold = (api: Api, port: number, json: boolean | undefined): Promise<ExitCo
       call.destroy()
       resolve(ExitCode.ok)
     }
+    const patience = setTimeout(() => process.stderr.write("Building the page: once after its source has changed.\n"), 1_500)
+    call.on("response", () => clearTimeout(patience)).on("error", () => clearTimeout(patience))
     process.once("SIGINT", leave).once("SIGTERM", leave)
     call.end(JSON.stringify({ port }))
   })

@@ -6,7 +6,7 @@ import { CliError, ExitCode } from "../ExitCode.ts"
 import { TENANT } from "../tenant.ts"
 
 export const planHere = async (home: Home, path: string, params: Readonly<Record<string, unknown>>): Promise<PlanView> => {
-  const evaluation = evaluate(path, { params })
+  const evaluation = evaluate(path, { params, cacheDirectory: home.cache })
   const [{ planView }, Effect, Exit] = await Promise.all([import("./planView.ts"), import("effect/Effect"), import("effect/Exit")])
   const exit = await Effect.runPromiseExit(planView(home, { tenant: TENANT, path, params: params as never }, evaluation))
   if (Exit.isSuccess(exit)) return exit.value

@@ -13,7 +13,7 @@ import { sourceFile } from "./sourceFile.ts"
 
 export const planView = Effect.fn("planView")(function*(home: Home, request: PlanRequest, evaluation?: Promise<Evaluation>) {
   const path = request.path ?? sourceFile(home, request.source ?? "")
-  const planned = yield* planFile(path, { params: request.params, estimate: false, ...(evaluation === undefined ? {} : { evaluation }) })
+  const planned = yield* planFile(path, { params: request.params, estimate: false, cacheDirectory: home.cache, ...(evaluation === undefined ? {} : { evaluation }) })
   const projectDirectory = request.path === undefined ? (request.projectDirectory ?? planned.projectDirectory) : planned.projectDirectory
   const previous = lastPlan(home, request.tenant, planned.plan.pipeline)
   const [steps, estimates] = yield* Effect.all(

@@ -58,7 +58,13 @@ export const EngineLive = Layer.effect(
         return run
       }).pipe(Effect.mapError((error) => (error._tag === "EngineError" ? error : failed(error))))
 
-    const costFor = (run: Run): Effect.Effect<Cost, EngineError> =>
+    /** of runs that have ended: their samples grow no more */
+    const costs = new Map<string, Cost>()
+    const costFor = (run: Run): Effect.Effect<Cost, EngineError> => {
+      const known = run.endedAt === undefined ? undefined : costs.get(`${run.id}.${run.generation}`)
+      return known === undefined ? measure(run).pipe(Effect.tap((cost) => Effect.sync(() => { if (run.endedAt !== undefined) costs.set(`${run.id}.${run.generation}`, cost) }))) : Effect.succeed(known)
+    }
+    const measure = (run: Run): Effect.Effect<Cost, EngineError> =>
       telemetry.samples(run.id, { limit: ALL }).pipe(
         Effect.mapError(failed),
         Effect.map((samples) => {
