@@ -2,7 +2,7 @@
  * A daemon that dies: it runs synthetic workflows and kills itself at the point that its command line names, until one of its
  * successors lives to the end. Every body writes to a journal outside the database; the test judges by the journal alone.
  *
- * node kill-child.ts <home> <journal> <workflows> <kill at hook number, or 0> <forget: 0|1>
+ * node kill-child.ts <home> <journal> <workflows> <kill at hook number, or 0> <forget: 0|1> <generation>; says "open" when it begins
  */
 import * as Effect from "effect/Effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -14,7 +14,7 @@ import { hashOf } from "../../src/durable/embedded/Protocol.ts"
 import { databaseAt } from "../store/databases.ts"
 import { daemon } from "./harness.ts"
 
-const [root, journalFile, workflows, killAt, forget] = process.argv.slice(2) as [string, string, string, string, string]
+const [root, journalFile, workflows, killAt, forget, generation] = process.argv.slice(2) as [string, string, string, string, string, string]
 const home = homeAt(root, `${root}-cache`)
 const journal = (line: object): void => appendFileSync(journalFile, `${JSON.stringify({ pid: process.pid, ...line })}\n`)
 
@@ -76,9 +76,10 @@ if (forget === "1") {
 let open: () => void
 const ready = new Promise<void>((resolve) => (open = resolve))
 const d = daemon(home, async (runId, steps) => (await ready, body(runId, steps)), { backOffMillis: 5 })
-const ids = Array.from({ length: Number(workflows) }, (_, i) => `r${i}`)
+const ids = Array.from({ length: Number(workflows) }, (_, i) => `g${generation}r${i}`)
 await d.sql(recorded)
 open!()
+process.stdout.write("open\n")
 for (const id of ids) await d.start(id)
 await Promise.all(ids.map((id) => d.settled(id)))
 await d.close()

@@ -16,7 +16,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { Durable, DurableError, type WorkflowBody } from "../../run/Durable.ts"
 import { makeChannel, type Stored } from "./Channel.ts"
 import { EventBus, eventJson, type SentEvent, type Waiter } from "./EventBus.ts"
-import { type EndStatus, makeExecutorStore, type StoredWait } from "./ExecutorStore.ts"
+import { type EndStatus, makeExecutorStore, type StoredRun, type StoredWait } from "./ExecutorStore.ts"
 import { LiveRun } from "./LiveRun.ts"
 import type { FinishedStep, Mode, Op, Reply } from "./Protocol.ts"
 import { StepWriter } from "./StepWriter.ts"
@@ -37,6 +37,8 @@ const longestBackOffMillis = 60_000
 const longestTimerMillis = 3_600_000
 
 const asDurableError = (what: string) => (error: SqlError) => new DurableError({ message: `${what}: ${error.reason.cause instanceof Error ? error.reason.cause.message : error.message}` })
+
+const nothingStored: StoredRun = { attempt: 0, retryAt: 0, finished: [], waits: [] }
 
 /** A database that is away must not lose what has happened: what has to be written is tried until it is. */
 const persist = <A, E>(write: Effect.Effect<A, E>): Effect.Effect<A> =>
@@ -201,12 +203,12 @@ export const makeExecutor = Effect.fnUntraced(function* (sql: SqlClient, epoch: 
     })
 
   /** Until the workflow has ended, or is somebody else's. */
-  const drive = (runId: string): Effect.Effect<void> =>
+  const drive = (runId: string, fresh: boolean): Effect.Effect<void> =>
     Effect.gen(function* () {
-      for (;;) {
+      for (let entry = 0; ; entry++) {
         // what is sent while the waits are being read is for them
         const reading = bus.enter()
-        const stored = yield* Effect.onError(persist(store.load(runId)), () => Effect.sync(reading.leave))
+        const stored = fresh && entry === 0 ? nothingStored : yield* Effect.onError(persist(store.load(runId)), () => Effect.sync(reading.leave))
         if (stored === undefined) {
           reading.leave()
           break
@@ -232,13 +234,13 @@ export const makeExecutor = Effect.fnUntraced(function* (sql: SqlClient, epoch: 
       yield* settle(runId)
     })
 
-  const launch = (runId: string) => Effect.asVoid(FiberMap.run(fibers, runId, drive(runId), { onlyIfMissing: true, startImmediately: true }))
+  const launch = (runId: string, fresh = false) => Effect.asVoid(FiberMap.run(fibers, runId, drive(runId, fresh), { onlyIfMissing: true, startImmediately: true }))
 
-  yield* Effect.flatMap(store.adopt, Effect.forEach(launch, { discard: true })).pipe(Effect.mapError(asDurableError("taking up unfinished workflows")))
+  yield* Effect.flatMap(store.adopt, Effect.forEach((runId) => launch(runId), { discard: true })).pipe(Effect.mapError(asDurableError("taking up unfinished workflows")))
 
   return Durable.of({
     executor: "embedded",
-    start: (runId) => store.begin(runId).pipe(Effect.mapError(asDurableError(`starting ${runId}`)), Effect.flatMap((drives) => (drives ? launch(runId) : Effect.void))),
+    start: (runId) => store.begin(runId).pipe(Effect.mapError(asDurableError(`starting ${runId}`)), Effect.flatMap((begun) => (begun === "over" ? Effect.void : launch(runId, begun === "new")))),
     send: (name, data) =>
       Effect.gen(function* () {
         const { event, woken } = bus.send(name, data, yield* Clock.currentTimeMillis)
@@ -254,9 +256,12 @@ export const makeExecutor = Effect.fnUntraced(function* (sql: SqlClient, epoch: 
       Effect.gen(function* () {
         const ending = endings.get(runId) ?? (yield* Deferred.make<void>())
         endings.set(runId, ending)
+        // the one who drives it will say so
+        if (live.has(runId)) return yield* Deferred.await(ending)
         const over = yield* store.isOver(runId).pipe(Effect.mapError(asDurableError(`asking after ${runId}`)))
+        if (over === false) return yield* Deferred.await(ending)
         if (over === undefined) return yield* new DurableError({ message: `no workflow ${runId} was ever started` })
-        if (!over) yield* Deferred.await(ending)
+        endings.delete(runId)
       })
   })
 })

@@ -36,8 +36,8 @@ export interface StepWrite {
 export type EndStatus = "ended" | "failed" | "cancelled"
 
 export interface ExecutorStore {
-  /** True where the run is to be driven: it is new, or it was not over. */
-  readonly begin: (runId: string) => Effect.Effect<boolean, SqlError>
+  /** `new` has nothing to load; `known` was not over and is ours now. */
+  readonly begin: (runId: string) => Effect.Effect<"new" | "known" | "over", SqlError>
   /** Takes over everything that is not over. */
   readonly adopt: Effect.Effect<ReadonlyArray<string>, SqlError>
   /** Undefined where the run is over, or is another daemon's. */
@@ -53,13 +53,27 @@ export interface ExecutorStore {
 /** Kept for looking into; the event log is what is shown. */
 const keepMillis = 7 * 86_400_000
 
+// The run's row is locked, not only read: a take-over or a cancellation comes wholly before or wholly after. As constant text, because
+// these are the statements that every step pays for.
+const finishOne = `INSERT INTO durable_steps (run_id, hash, kind, payload)
+  SELECT id, $2, $3, $4 FROM durable_runs WHERE id = $1 AND status = 'running' AND epoch = $5 FOR SHARE
+  ON CONFLICT DO NOTHING RETURNING 1 AS taken`
+
+const finishMany = `WITH given AS (
+    SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS s(run_id, hash, kind, payload, place)
+    JOIN durable_runs r ON r.id = s.run_id WHERE r.status = 'running' AND r.epoch = $5 ORDER BY s.run_id, s.place FOR SHARE OF r
+  ), added AS (
+    INSERT INTO durable_steps (run_id, hash, kind, payload) SELECT run_id, hash, kind, payload FROM given ORDER BY place ON CONFLICT DO NOTHING RETURNING run_id, hash
+  ) SELECT given.place::int AS place FROM given JOIN added USING (run_id, hash)`
+
 export const makeExecutorStore = (sql: SqlClient, epoch: number): ExecutorStore => ({
   begin: (runId) =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
-      const [row] = yield* sql<{ status: string }>`INSERT INTO durable_runs (id, status, epoch, created_at) VALUES (${runId}, 'running', ${epoch}, ${now}::float8)
-        ON CONFLICT (id) DO UPDATE SET epoch = CASE WHEN durable_runs.status = 'running' THEN greatest(excluded.epoch, durable_runs.epoch) ELSE durable_runs.epoch END RETURNING status`
-      return row?.status === "running"
+      // xmax is 0 on a row that this statement inserted
+      const [row] = yield* sql<{ status: string; fresh: boolean }>`INSERT INTO durable_runs (id, status, epoch, created_at) VALUES (${runId}, 'running', ${epoch}, ${now}::float8)
+        ON CONFLICT (id) DO UPDATE SET epoch = CASE WHEN durable_runs.status = 'running' THEN greatest(excluded.epoch, durable_runs.epoch) ELSE durable_runs.epoch END RETURNING status, xmax = 0 AS fresh`
+      return row?.fresh === true ? "new" : row?.status === "running" ? "known" : "over"
     }),
 
   adopt: Effect.gen(function* () {
@@ -86,18 +100,17 @@ export const makeExecutorStore = (sql: SqlClient, epoch: number): ExecutorStore 
     }),
 
   finish: (writes) => {
+    const [only] = writes
+    if (only !== undefined && writes.length === 1) {
+      return Effect.map(sql.unsafe(finishOne, [only.runId, only.step.hash, only.step.kind, only.step.json, epoch]), (rows) => [rows.length === 1])
+    }
     const column = (pick: (write: StepWrite) => string) => writes.map(pick)
-    // the run's row is locked, not only read: a take-over or a cancellation comes wholly before or wholly after
-    return sql<{ place: number }>`WITH given AS (
-        SELECT s.* FROM unnest(${column((w) => w.runId)}::text[], ${column((w) => w.step.hash)}::text[], ${column((w) => w.step.kind)}::text[], ${column((w) => w.step.json)}::text[]) WITH ORDINALITY AS s(run_id, hash, kind, payload, place)
-        JOIN durable_runs r ON r.id = s.run_id WHERE r.status = 'running' AND r.epoch = ${epoch} ORDER BY s.run_id, s.place FOR SHARE OF r
-      ), added AS (
-        INSERT INTO durable_steps (run_id, hash, kind, payload) SELECT run_id, hash, kind, payload FROM given ORDER BY place ON CONFLICT DO NOTHING RETURNING run_id, hash
-      ) SELECT given.place::int AS place FROM given JOIN added USING (run_id, hash)`.pipe(
-      Effect.map((rows) => {
+    return Effect.map(
+      sql.unsafe<{ place: number }>(finishMany, [column((w) => w.runId), column((w) => w.step.hash), column((w) => w.step.kind), column((w) => w.step.json), epoch]),
+      (rows) => {
         const taken = new Set(rows.map((row) => row.place - 1))
         return writes.map((_, place) => taken.has(place))
-      })
+      }
     )
   },
 
