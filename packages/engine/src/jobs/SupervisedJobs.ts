@@ -2,7 +2,7 @@
  * The Jobs capability over supervisors: every fact is read from the job directory and the process table, so any daemon can go on with
  * the jobs of an earlier one.
  */
-import { mkdirSync, readdirSync, watch } from "node:fs"
+import { type FSWatcher, mkdirSync, readdirSync, watch } from "node:fs"
 import { basename, join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -56,26 +56,29 @@ const stateOf = Effect.fnUntraced(function*(handle: JobHandle): Effect.fn.Return
   return { _tag: "Lost", message: `The supervisor of job ${handle.id} is gone (killed, or the machine was restarted); what was left of the job has been ended` }
 })
 
-/** Completes at the next sign that the status may have changed. */
+/** Completes at the next sign that the status may have changed. Watch and timer are gone then, as they are when it is interrupted. */
 const changed = (directory: string): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), POLL_MILLIS)
-    const watcher = (() => {
-      try {
-        const made = watch(directory, { persistent: true }, (_, name) => {
-          if (name === "status.json") resume(Effect.void)
-        })
-        made.on("error", () => {}) // the timer goes on
-        return made
-      } catch {
-        return undefined // no more watches, or no directory: the timer goes on
-      }
-    })()
-    if (readStatus(directory)?._tag === "Ended") resume(Effect.void)
-    return Effect.sync(() => {
+    let watcher: FSWatcher | undefined
+    const close = () => {
       clearTimeout(timer)
       watcher?.close()
-    })
+    }
+    const wake = () => {
+      close()
+      resume(Effect.void)
+    }
+    const timer = setTimeout(wake, POLL_MILLIS)
+    try {
+      watcher = watch(directory, (_, name) => {
+        if (name === "status.json") wake()
+      })
+      watcher.on("error", () => {}) // the timer goes on
+    } catch {
+      // no more watches, or no directory: the timer goes on
+    }
+    if (readStatus(directory)?._tag === "Ended") wake()
+    return Effect.sync(close)
   })
 
 const ended = Effect.fn("Jobs.ended")(function*(handle: JobHandle) {

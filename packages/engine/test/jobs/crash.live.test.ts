@@ -3,6 +3,7 @@ import { execFileSync, spawn } from "node:child_process"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { describe, expect, it } from "vitest"
 import type { JobHandle } from "../../src/capability/Jobs.ts"
 import { survivorsOf } from "../../src/jobs/endSurvivors.ts"
@@ -51,7 +52,6 @@ describe("after a kill -9", () => {
         const waiting = yield* Effect.forkChild(jobs.ended(handle))
         yield* Effect.sleep(50)
         process.kill(pidOf(handle), "SIGKILL")
-        const { Fiber } = yield* Effect.promise(() => import("effect"))
         expect(yield* Fiber.join(waiting)).toMatchObject({ _tag: "Lost" })
       })))
 

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import { describe, expect, it } from "vitest"
 import { survivorsOf } from "../../src/jobs/endSurvivors.ts"
@@ -10,6 +11,8 @@ import { Keyring } from "../../src/keys/Keyring.ts"
 import { verifyBatch } from "../../src/telemetry/batch.ts"
 import type { SignedBatch } from "../../src/telemetry/Sample.ts"
 import { sh, spec, until, withJobs } from "./withJobs.ts"
+
+const watches = () => process.getActiveResourcesInfo().filter((kind) => kind === "FSEventWrap").length
 
 describe("a job", () => {
   it("runs to its end; status, log and exit code stay", () =>
@@ -81,6 +84,20 @@ describe("a job", () => {
           head = batch
         }
         expect(batches.flatMap((batch) => batch.samples.map((one) => one.step))).toEqual([1, 2, 3, 4])
+      })))
+
+  it("is waited for without leaving a watch open, whether it ends or the wait is given up", () =>
+    withJobs((jobs) =>
+      Effect.gen(function*() {
+        const before = watches()
+        const handle = yield* jobs.start("k", { ...spec, command: sh("sleep 2.5") })
+        const waiting = yield* Effect.forkChild(jobs.ended(handle))
+        yield* Effect.promise(() => until("a watch", () => watches() > before)) // the count does see one
+        const given = yield* Effect.forkChild(jobs.ended(handle))
+        yield* Effect.sleep(100)
+        yield* Fiber.interrupt(given)
+        expect(yield* Fiber.join(waiting)).toMatchObject({ _tag: "Ended", exitCode: 0 })
+        yield* Effect.promise(() => until("no watch left", () => watches() === before))
       })))
 
   it("is one job however often and concurrently it is started", () =>
