@@ -72,7 +72,8 @@ const privateDatabase = Effect.gen(function* () {
 const keepAlive = (home: Home, dataDirectory: string) =>
   Effect.gen(function* () {
     const running = yield* attempt("the database", () => runningServer(dataDirectory))
-    if (running === undefined) yield* ensureServer(home)
+    // a home that was deleted under us is not made anew
+    if (running === undefined && (yield* attempt("the database", () => findDataDirectory(home))) === dataDirectory) yield* ensureServer(home)
   }).pipe(Effect.ignore, Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
 const remoteDatabase = (url: Redacted.Redacted) => PgClient.make({ url, applicationName, maxConnections: connections, keepAlive: Duration.seconds(15) })

@@ -8,15 +8,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { afterAll, expect, it } from "vitest"
-import { stopDatabase } from "../../src/store/Database.ts"
-import * as Effect from "effect/Effect"
 import { homeAt } from "../../src/Home.ts"
+import { removeHome } from "../store/databases.ts"
 
 const child = fileURLToPath(new URL("kill-child.ts", import.meta.url))
 const directories: Array<string> = []
 afterAll(async () => {
   for (const directory of directories) {
-    await Effect.runPromise(stopDatabase(homeAt(join(directory, "h"), join(directory, "h-cache"))))
+    await removeHome(homeAt(join(directory, "h"), join(directory, "h-cache")))
     rmSync(directory, { recursive: true, force: true })
   }
 })

@@ -160,9 +160,17 @@ describe("the private server", () => {
     expect(await two.sql((s) => s`SELECT * FROM t`)).toEqual([])
     expect(statSync(base).mode & 0o777).toBe(0o711)
     await two.close()
+    // the data of a temporary home that is gone goes with the next that is made
+    const gone = homeAt(join(closed, "gone"), join(closed, "cache"))
+    const left = await open(gone)
+    const leftBase = dirname(execFileSync("readlink", [gone.database], { encoding: "utf8" }).trim())
+    rmSync(gone.root, { recursive: true, force: true })
+    expect(existsSync(leftBase)).toBe(true)
     // a home that was deleted and made anew starts empty
     rmSync(at.root, { recursive: true, force: true })
     const three = await open(at)
+    expect(existsSync(leftBase)).toBe(false)
+    await left.close()
     expect(await three.sql((s) => s`SELECT to_regclass('t')::text AS t`)).toEqual([{ t: null }])
     await three.close()
   })

@@ -2,10 +2,10 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Layer from "effect/Layer"
 import { spawn, spawnSync } from "node:child_process"
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs"
+import { chownSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { CurrentHome } from "../../src/capability/CurrentHome.ts"
 import { type Home, homeAt } from "../../src/Home.ts"
@@ -22,6 +22,9 @@ export const removeHome = async (home: Home): Promise<void> => {
   const { stopDatabase } = await import("../../src/store/Database.ts")
   const { runPromise } = await import("effect/Effect")
   await runPromise(stopDatabase(home))
+  // as root, a home below a closed directory has its data elsewhere
+  const link = lstatSync(home.database, { throwIfNoEntry: false })
+  if (link?.isSymbolicLink() === true) rmSync(dirname(readlinkSync(home.database)), { recursive: true, force: true })
   rmSync(home.root, { recursive: true, force: true })
 }
 

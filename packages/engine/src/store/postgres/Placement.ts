@@ -4,10 +4,12 @@
  * As an ordinary user: `<home>/pg` and `<sockets>/pg`. As root the server has another uid, which must be able to reach both:
  * - where every directory above the home lets it pass, the home's own root gets mode 0711 (its children stay 0700) and the data stays in the home;
  * - where one does not (a home below /root), data and socket lie in `/var/lib/hypernode/<hash of the home's path>/` and `<home>/pg` is a
- *   link to it, which is the record. A home that was deleted leaves its data there; a new home at the same path starts afresh.
+ *   link to it, which is the record. A home that was deleted leaves its data there (swept
+ *   later if it was a temporary one); a new home at the same path starts afresh.
  */
 import { createHash } from "node:crypto"
-import { chmod, chown, lstat, mkdir, readlink, rm, symlink, writeFile } from "node:fs/promises"
+import { chmod, chown, lstat, mkdir, readFile, readdir, readlink, rm, symlink, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type { Home } from "../../Home.ts"
 import { DatabaseError } from "../DatabaseError.ts"
@@ -66,6 +68,7 @@ const external = async (home: Home, owner: Owner, existing: string | undefined):
   const base = existing === undefined ? join(await systemDirectory(), externalName(home)) : dirname(existing)
   const dataDirectory = join(base, "pg")
   if (existing === undefined) {
+    await sweep(dirname(base))
     // nothing in this home points here, so what lies here belonged to a home that was deleted
     await stopServer(dataDirectory)
     await rm(base, { recursive: true, force: true })
@@ -76,6 +79,17 @@ const external = async (home: Home, owner: Owner, existing: string | undefined):
   const socketDirectory = join(base, "run")
   await own(socketDirectory, owner)
   return { dataDirectory, socketDirectory, owner }
+}
+
+/** Homes of tests and trials come and go: the data of one below a temporary directory goes when the home is gone. Of others, never by itself. */
+const sweep = async (place: string): Promise<void> => {
+  for (const name of await readdir(place)) {
+    const home = (await readFile(join(place, name, "home"), "utf8").catch(() => "")).trim()
+    const temporary = [tmpdir(), "/tmp", "/var/tmp"].some((directory) => home.startsWith(`${directory}/`))
+    if (!temporary || (await lstat(home).then(() => true, (error: NodeJS.ErrnoException) => error.code !== "ENOENT"))) continue
+    await stopServer(join(place, name, "pg"))
+    await rm(join(place, name), { recursive: true, force: true })
+  }
 }
 
 const own = async (directory: string, owner: Owner): Promise<void> => {
