@@ -11,6 +11,8 @@ export interface Summary {
   readonly cached: ReadonlyArray<string>
   readonly failed: ReadonlyArray<{ readonly step: string; readonly message: string; readonly remedy?: string }>
   readonly endpoint?: { readonly id: string; readonly url: string; readonly model: string; readonly key: string; readonly curl: string }
+  /** what the serve stage asked both models, where its options have a `probe` */
+  readonly question?: string
   readonly answers: ReadonlyArray<string>
   readonly package?: { readonly name: string; readonly digest: string; readonly size: number; readonly layout: string; readonly form: string }
   readonly training?: { readonly method: string; readonly firstLoss: number; readonly lastLoss: number; readonly tokens: number; readonly worldSize: number; readonly deviceClass: string; readonly sandbox: string; readonly trustTier: string }
@@ -26,10 +28,7 @@ const curl = (endpoint: Endpoint, key: string, question: string): string =>
   `curl ${endpoint.url}/chat/completions -H 'Authorization: Bearer ${key}' -H 'Content-Type: application/json' -d '${JSON.stringify({ model: endpoint.model, messages: [{ role: "user", content: question }] }).replaceAll("'", "'\\''")}'`
 
 /** The question of the run's own probe, so that the printed curl line asks something the model was trained on. */
-const questionOf = (run: Run): string => {
-  const options = run.plan.steps.find((s) => s.kind === "serve")?.options as { readonly probe?: string } | undefined
-  return options?.probe ?? "Hello"
-}
+const questionOf = (run: Run): string | undefined => (run.plan.steps.find((s) => s.kind === "serve")?.options as { readonly probe?: string } | undefined)?.probe
 
 export const summarize = async (api: Api, run: Run): Promise<Summary> => {
   const endpoint = outputOf<Endpoint>(run, "serve")
@@ -41,12 +40,14 @@ export const summarize = async (api: Api, run: Run): Promise<Summary> => {
   const { events } = await api.get<{ readonly events: ReadonlyArray<StoredEvent> }>(`/api/v1/runs/${run.id}/events`)
   const serving = run.steps.find((s) => s.kind === "serve")?.id
   const answers = events.flatMap(({ event }) => (event._tag === "StepLog" && event.step === serving && /^(asked|base model|fine-tuned)\b/.test(event.message) ? [event.message] : []))
+  const question = questionOf(run)
   return {
     runId: run.id,
     state: run.state,
     cached: run.steps.filter((s) => s.state === "cached").map((s) => s.id),
     failed: run.steps.flatMap((s) => (s.state === "failed" && s.error !== undefined ? [{ step: s.id, message: s.error.message, ...(s.error.remedy === undefined ? {} : { remedy: s.error.remedy }) }] : [])),
-    ...(endpoint === undefined || key === undefined ? {} : { endpoint: { id: endpoint.id, url: endpoint.url, model: endpoint.model, key, curl: curl(endpoint, key, questionOf(run)) } }),
+    ...(endpoint === undefined || key === undefined ? {} : { endpoint: { id: endpoint.id, url: endpoint.url, model: endpoint.model, key, curl: curl(endpoint, key, question ?? "Hello") } }),
+    ...(question === undefined ? {} : { question }),
     answers,
     ...(packaged === undefined ? {} : { package: { name: packaged.name, digest: packaged.digest, size: packaged.size, layout: packaged.layout, form: exported?.form ?? "full" } }),
     ...(trained === undefined
@@ -66,7 +67,8 @@ export const summaryLines = (summary: Summary): Array<string> => {
     ...(summary.cached.length === 0 ? [] : [line("cache", `${summary.cached.join(", ")}: served from the step cache, not run again`)]),
     ...summary.failed.flatMap(({ message, remedy, step }) => [line("failed", `${step}: ${message}`), ...(remedy === undefined ? [] : [line("", remedy)])]),
     ...(endpoint === undefined ? [] : [line("endpoint", `${endpoint.url}  model ${endpoint.model}`), line("key", endpoint.key), line("try it", endpoint.curl)]),
-    ...summary.answers.map((answer, index) => line(index === 0 ? "answers" : "", answer)),
+    ...(summary.answers.length === 0 || summary.question === undefined ? [] : [line("asked", summary.question)]),
+    ...summary.answers.map((answer) => line("", answer)),
     ...(training === undefined
       ? []
       : [
