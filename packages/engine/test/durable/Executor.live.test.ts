@@ -1,5 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type DurableSteps, StepFailure } from "../../src/run/Durable.ts"
@@ -298,6 +300,27 @@ const suite = (name: string, connect: () => Promise<{ readonly url: string; read
       expect(seen).toContain("s2")
       expect(seen).toContain('w2 {"k":"v"}')
       expect(seen.filter((name) => name.startsWith("t1"))).toEqual(["t1.1", "t1.2"])
+    })
+
+    it.runIf(name === "private")("outlives a kill -9 of the database: everything completes, and no body runs again", async () => {
+      const counts = new Map<string, number>()
+      const ids = await Promise.all(
+        Array.from({ length: 8 }, (_, r) =>
+          run(async (steps) => {
+            for (let i = 0; i < 40; i++) {
+              await steps.run(`s${i}`, async () => {
+                counts.set(`${r}.${i}`, (counts.get(`${r}.${i}`) ?? 0) + 1)
+                await delay(2)
+              })
+            }
+          })
+        )
+      )
+      while (counts.size < 80) await delay(1)
+      process.kill(Number(readFileSync(join(home.database, "postmaster.pid"), "utf8").split("\n")[0]), "SIGKILL")
+      await Promise.all(ids.map((id) => d.settled(id).catch(() => delay(3000).then(() => d.settled(id)))))
+      expect(counts.size).toBe(320)
+      expect([...counts.values()].filter((n) => n !== 1)).toEqual([])
     })
 
     it("a workflow that another daemon took over writes no more", async () => {

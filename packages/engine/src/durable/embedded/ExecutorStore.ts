@@ -42,7 +42,7 @@ export interface ExecutorStore {
   readonly adopt: Effect.Effect<ReadonlyArray<string>, SqlError>
   /** Undefined where the run is over, or is another daemon's. */
   readonly load: (runId: string) => Effect.Effect<StoredRun | undefined, SqlError>
-  /** In one statement, so in one flush of the disk. For each write, whether it was taken: not when the run is over, not ours any more, or has that step. */
+  /** In one statement, so in one flush of the disk. For each write, whether it was taken: not when the run is over, not ours any more, or has another result for that step. */
   readonly finish: (writes: ReadonlyArray<StepWrite>) => Effect.Effect<ReadonlyArray<boolean>, SqlError>
   readonly wait: (runId: string, wait: StoredWait) => Effect.Effect<void, SqlError>
   readonly failed: (runId: string, attempt: number, retryAt: number) => Effect.Effect<void, SqlError>
@@ -54,16 +54,18 @@ export interface ExecutorStore {
 const keepMillis = 7 * 86_400_000
 
 // The run's row is locked, not only read: a take-over or a cancellation comes wholly before or wholly after. As constant text, because
-// these are the statements that every step pays for.
+// these are the statements that every step pays for. A write whose answer was lost comes again, and is taken again: the same result.
+const again = `ON CONFLICT (run_id, hash) DO UPDATE SET kind = excluded.kind WHERE durable_steps.kind = excluded.kind AND durable_steps.payload = excluded.payload`
+
 const finishOne = `INSERT INTO durable_steps (run_id, hash, kind, payload)
   SELECT id, $2, $3, $4 FROM durable_runs WHERE id = $1 AND status = 'running' AND epoch = $5 FOR SHARE
-  ON CONFLICT DO NOTHING RETURNING 1 AS taken`
+  ${again} RETURNING 1 AS taken`
 
 const finishMany = `WITH given AS (
     SELECT s.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS s(run_id, hash, kind, payload, place)
     JOIN durable_runs r ON r.id = s.run_id WHERE r.status = 'running' AND r.epoch = $5 ORDER BY s.run_id, s.place FOR SHARE OF r
   ), added AS (
-    INSERT INTO durable_steps (run_id, hash, kind, payload) SELECT run_id, hash, kind, payload FROM given ORDER BY place ON CONFLICT DO NOTHING RETURNING run_id, hash
+    INSERT INTO durable_steps (run_id, hash, kind, payload) SELECT run_id, hash, kind, payload FROM given ORDER BY place ${again} RETURNING run_id, hash
   ) SELECT given.place::int AS place FROM given JOIN added USING (run_id, hash)`
 
 export const makeExecutorStore = (sql: SqlClient, epoch: number): ExecutorStore => ({

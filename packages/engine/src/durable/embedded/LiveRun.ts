@@ -11,7 +11,7 @@ export class LiveRun {
   readonly finished: Array<FinishedStep>
   readonly #hashes: Set<string>
   readonly #pending = new Map<string, PendingKind>()
-  /** a write was refused: over, or no longer ours, or the step is there already */
+  /** a write was refused: over, or no longer ours, or the step has another result */
   refused = false
   readonly #wakeups: Queue.Queue<void>
 
