@@ -13,6 +13,7 @@ const program = existsSync(source) ? source : join(here, "../dist/main.js")
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   // before the first of our own modules: stripped and compiled once, not at every command
   module.enableCompileCache?.()
+  await import("./resolve.js")
   await import(pathToFileURL(program).href)
 } else {
   let node

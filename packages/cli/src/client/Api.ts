@@ -1,6 +1,5 @@
 /** The API's client: over the home's Unix socket, or to `--api URL` with a key. No effect here: a command must answer at once. */
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http"
-import { request as httpsRequest } from "node:https"
+import type { ClientRequest, IncomingMessage } from "node:http"
 import { CliError, ExitCode } from "../ExitCode.ts"
 
 export interface Target {
@@ -14,11 +13,15 @@ export interface Target {
 const exitCodeOf = (status: number, code: string): ExitCode =>
   status === 404 ? ExitCode.notFound : code.startsWith("plan") ? ExitCode.plan : status === 401 || status === 403 || status === 409 ? ExitCode.refused : status === 503 ? ExitCode.unreachable : status === 422 ? ExitCode.plan : ExitCode.failed
 
+/** Loaded at the first request: a plan without a daemon makes none. TLS only where the URL asks for it. */
+const http = (): typeof import("node:http") => process.getBuiltinModule("node:http")
+const https = (): typeof import("node:https") => process.getBuiltinModule("node:https")
+
 const open = (target: Target, method: string, path: string, headers: Record<string, string>, signal?: AbortSignal): ClientRequest => {
   const options = { method, headers: { ...headers, ...(target.key === undefined ? {} : { authorization: `Bearer ${target.key}` }) }, ...(signal === undefined ? {} : { signal }) }
-  if (target.socketPath !== undefined) return httpRequest({ ...options, socketPath: target.socketPath, path, headers: { host: "localhost", ...options.headers } })
+  if (target.socketPath !== undefined) return http().request({ ...options, socketPath: target.socketPath, path, headers: { host: "localhost", ...options.headers } })
   const url = new URL(path, target.url)
-  return (url.protocol === "https:" ? httpsRequest : httpRequest)(url, options)
+  return (url.protocol === "https:" ? https() : http()).request(url, options)
 }
 
 const respond = (request: ClientRequest, body?: string): Promise<IncomingMessage> =>

@@ -105,7 +105,9 @@ const start = async (home: Home): Promise<void> => {
 
 const startDaemon = async (home: Home): Promise<void> => {
   const log = openSync(daemonLogOf(home), "a", 0o600)
-  const child = spawn(process.execPath, [programPath(import.meta.url, "../daemon/main"), home.root, home.cache], {
+  // by URL: with --import, a path is looked for as a package
+  const resolve = new URL("../../bin/resolve.js", import.meta.url).href
+  const child = spawn(process.execPath, ["--import", resolve, programPath(import.meta.url, "../daemon/main"), home.root, home.cache], {
     detached: true,
     stdio: ["ignore", log, log],
     cwd: process.cwd(),

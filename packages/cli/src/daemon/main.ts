@@ -22,6 +22,7 @@ import { Activity } from "./Activity.ts"
 import { daemonLayer } from "./layers.ts"
 import { ownerRoutes } from "./ownerRoutes.ts"
 import { reconcileEndpoints } from "./reconcileEndpoints.ts"
+import { warmUp } from "./warmUp.ts"
 
 /** Leaves after so long without a run, a request or a held port. */
 const IDLE_MILLIS = Number(process.env["HYPER_DAEMON_IDLE_SECONDS"] ?? 300) * 1_000
@@ -95,7 +96,11 @@ const program = Effect.gen(function*() {
   yield* Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), fenced), leaveWhenIdle)
 })
 
-const fiber = Effect.runFork(Effect.scoped(program.pipe(Effect.provide(daemonLayer(home)))))
+/** Beside the layers: the database's start is another process's work. */
+const warming = Effect.promise((signal) => warmUp(process.cwd(), signal))
+const everything = Effect.scoped(Effect.andThen(Effect.forkScoped(warming), program.pipe(Effect.provide(daemonLayer(home)))))
+
+const fiber = Effect.runFork(everything)
 const interrupt = () => Effect.runFork(Fiber.interrupt(fiber))
 process.on("SIGTERM", interrupt).on("SIGINT", interrupt)
 

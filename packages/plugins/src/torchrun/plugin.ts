@@ -5,11 +5,9 @@ import { Leases } from "@hypernode/engine/keys/Leases"
 import { definePlugin, stage } from "@hypernode/engine/plugin/Plugin"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import { TelemetryStore } from "@hypernode/engine/telemetry/TelemetryStore"
-import { collect } from "./collect.ts"
 import { jobFailure } from "./failures.ts"
 import { Options } from "./Options.ts"
 import { estimate, fingerprint } from "./plan.ts"
-import { start } from "./start.ts"
 
 export default definePlugin({
   id: "torchrun",
@@ -22,8 +20,9 @@ export default definePlugin({
       fingerprint,
       estimate,
       body: {
-        start,
-        collect,
+        // what a plan does not need is loaded when a stage runs
+        start: (context) => Effect.flatMap(Effect.promise(() => import("./start.ts")), ({ start }) => start(context)),
+        collect: (context, handle) => Effect.flatMap(Effect.promise(() => import("./collect.ts")), ({ collect }) => collect(context, handle)),
         cancel: Effect.fn("torchrun.cancel")(function*(context, handle) {
           const jobs = yield* Jobs
           const leases = yield* Leases

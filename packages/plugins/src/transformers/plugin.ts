@@ -4,7 +4,9 @@ import { Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { definePlugin, type Estimate, stage } from "@hypernode/engine/plugin/Plugin"
 import { jobFailure } from "./failures.ts"
 import { Options } from "./Options.ts"
-import { completes, serve } from "./serve.ts"
+
+/** What a plan does not need is loaded when a stage runs. */
+const stages = Effect.promise(() => import("./serve.ts"))
 
 const estimate = (options: Options): Effect.Effect<Estimate> =>
   Effect.succeed({
@@ -31,11 +33,12 @@ export default definePlugin({
         // brings the gateway back where it was killed; on another port the stored URL is no longer true
         const url = yield* Effect.mapError(endpoints.gatewayUrl, jobFailure)
         if (output.url !== `${url}/v1`) return false
+        const { completes } = yield* stages
         const answer = yield* Effect.result(completes(output, record.upstream))
         yield* Effect.mapError(endpoints.markHealth(output.id, answer._tag === "Success"), jobFailure)
         return answer._tag === "Success"
       }),
-      body: { run: serve }
+      body: { run: (context) => Effect.flatMap(stages, ({ serve }) => serve(context)) }
     })
   }
 })
