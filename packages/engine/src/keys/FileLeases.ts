@@ -21,7 +21,7 @@ import { Keyring } from "./Keyring.ts"
 import { type LeaseGrant, LeaseError, Leases } from "./Leases.ts"
 import { type GrantRecord, leaseFiles } from "./leases/LeaseFiles.ts"
 import { checkRequest, leaseToken, type LeaseRequest, tokenHash } from "./leases/LeaseRequest.ts"
-import { type LeaseSocket, openLeaseSocket, socketPath } from "./leases/LeaseSocket.ts"
+import { forgetLeaseSocket, type LeaseSocket, openLeaseSocket, socketPath } from "./leases/LeaseSocket.ts"
 import { appendRelease, GENESIS, rawDigest, readLog, type ReleaseEntry, releaseDigest, verifyReleases } from "./leases/ReleaseLog.ts"
 
 const failure = (what: string) => (cause: unknown): LeaseError =>
@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function*(home: Home) {
 
   const shut = (jobId: string) =>
     attempt(`Closing the lease socket of job ${jobId}`, async () => {
-      await open.get(jobId)?.close()
+      await open.get(jobId)?.close({ forget: true })
       open.delete(jobId)
     })
 
@@ -151,6 +151,7 @@ export const make = Effect.fnUntraced(function*(home: Home) {
       const now = yield* Clock.currentTimeMillis
       for (const record of yield* attempt("Reading the leases of this home", files.all)) {
         if (!record.revoked && record.expiresAt > now) yield* listen(record.jobId)
+        else if (!open.has(record.jobId)) yield* attempt(`Removing the socket of job ${record.jobId}`, () => forgetLeaseSocket(home.sockets, record.jobId))
       }
     }).pipe(lock.withPermits(1)),
     releases: Effect.fn("FileLeases.releases")(function*(jobId) {

@@ -14,7 +14,11 @@ const PATIENCE_MILLIS = 10_000
 export const socketPath = (sockets: string, jobId: string): string => join(sockets, jobName(jobId).slice(0, 12), "s")
 
 export interface LeaseSocket {
-  readonly close: () => Promise<void>
+  /**
+   * `forget`: the lease is over and its directory goes too. Without it the directory stays: a sandbox that outlives this daemon has it
+   * bound, and finds the next daemon's socket in it.
+   */
+  readonly close: (options?: { readonly forget: boolean }) => Promise<void>
 }
 
 /** The directory must be ours alone: below a shared temporary directory another user could have made it first. */
@@ -27,6 +31,12 @@ const prepare = async (sockets: string, path: string): Promise<void> => {
   await mkdir(dirname(path), { recursive: true, mode: 0o711 })
   await chmod(dirname(path), 0o711)
   await rm(path, { force: true })
+}
+
+/** Nothing of an ended lease stays. */
+export const forgetLeaseSocket = async (sockets: string, jobId: string): Promise<void> => {
+  await rm(socketPath(sockets, jobId), { force: true })
+  await rmdir(dirname(socketPath(sockets, jobId))).catch(() => undefined)
 }
 
 /** `answer` gets the request's line and gives the reply's; it never rejects. */
@@ -63,12 +73,12 @@ export const openLeaseSocket = async (sockets: string, jobId: string, answer: (l
   })
   await chmod(path, 0o666)
   return {
-    close: async () => {
+    close: async (options) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const connection of connections) connection.destroy()
       await closed
       await rm(path, { force: true })
-      await rmdir(dirname(path)).catch(() => undefined)
+      if (options?.forget === true) await forgetLeaseSocket(sockets, jobId)
     }
   }
 }
