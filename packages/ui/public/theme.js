@@ -3,7 +3,7 @@
   var chosen = null
   try {
     chosen = localStorage.getItem("hyper-theme")
-  } catch (_) {
+  } catch {
     // storage may be forbidden; the system's choice then stands
   }
   var dark = chosen === "dark" || (chosen !== "light" && matchMedia("(prefers-color-scheme: dark)").matches)

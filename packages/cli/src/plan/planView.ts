@@ -6,10 +6,17 @@ import { estimateSteps } from "@hypernode/engine/plan/estimate"
 import type { Evaluation } from "@hypernode/engine/plan/evaluation"
 import { explain } from "@hypernode/engine/plan/explain"
 import { planFile } from "@hypernode/engine/plan/planFile"
+import type { Estimate } from "@hypernode/engine/plugin/Plugin"
 import { peekCached } from "@hypernode/engine/run/StepCache"
 import * as Effect from "effect/Effect"
 import { lastPlan } from "./lastPlan.ts"
 import { sourceFile } from "./sourceFile.ts"
+
+const withoutNotes = (estimate: Estimate): Omit<Estimate, "notes"> => {
+  const { notes, ...rest } = estimate
+  void notes
+  return rest
+}
 
 export const planView = Effect.fn("planView")(function*(home: Home, request: PlanRequest, evaluation?: Promise<Evaluation>) {
   const path = request.path ?? sourceFile(home, request.source ?? "")
@@ -32,7 +39,7 @@ export const planView = Effect.fn("planView")(function*(home: Home, request: Pla
     plan: planned.plan,
     digest: planned.digest,
     steps: steps.map(({ cached, id, why }) => ({ id, cached, why })),
-    estimates: Object.fromEntries(estimates.map(({ estimate: { notes: _, ...estimate }, step }) => [step, estimate])),
+    estimates: Object.fromEntries(estimates.map(({ estimate, step }) => [step, withoutNotes(estimate)])),
     warnings: [
       ...planned.warnings.map((message) => ({ level: "warn" as const, message })),
       ...(planned.output.trim() === "" ? [] : [{ level: "info" as const, message: `the file printed: ${planned.output.trim()}` }]),

@@ -4,6 +4,7 @@ import { DatabaseSync } from "node:sqlite"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
+import { onTestFinished } from "vitest"
 import { sealFile } from "../../src/keys/age/File.ts"
 import { generateIdentity, recipientOf } from "../../src/keys/age/X25519.ts"
 import { canaryOf, scanDirectories, scanTexts } from "../../src/testing/canary.ts"
@@ -116,16 +117,17 @@ describe("canary: what is none is not found", () => {
 
   it("files that could not be read are told, not passed over", async () => {
     if (process.getuid?.() === 0) {
-      // root reads everything: let another user scan
-      mkdirSync(join(root, "d"))
-      writeFileSync(join(root, "d", "secret"), text)
-      chmodSync(root, 0o755)
-      chmodSync(join(root, "d", "secret"), 0o000)
+      // root reads everything: let another user scan, where every directory above lets him through
+      const open = mkdtempSync("/dev/shm/canary-")
+      onTestFinished(() => rmSync(open, { recursive: true, force: true }))
+      writeFileSync(join(open, "secret"), text)
+      chmodSync(open, 0o755)
+      chmodSync(join(open, "secret"), 0o000)
       const program = `import { canaryOf, scanDirectories } from ${JSON.stringify(join(import.meta.dirname, "../../src/testing/canary.ts"))}
         process.setgid(65534); process.setuid(65534)
-        console.log(JSON.stringify(await scanDirectories(canaryOf("canary-canary-canary"), [${JSON.stringify(join(root, "d"))}])))`
+        console.log(JSON.stringify(await scanDirectories(canaryOf("canary-canary-canary"), [${JSON.stringify(open)}])))`
       const scan = JSON.parse(execFileSync(process.execPath, ["--input-type=module-typescript", "-e", program], { stdio: ["ignore", "pipe", "pipe"] }).toString())
-      assert.deepStrictEqual(scan.unread, [join(root, "d", "secret")])
+      assert.deepStrictEqual(scan.unread, [join(open, "secret")])
     } else {
       writeFileSync(join(root, "secret"), text, { mode: 0o000 })
       assert.deepStrictEqual((await scanDirectories(canary, [root])).unread, [join(root, "secret")])
