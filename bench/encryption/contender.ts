@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import * as FileArtifactStore from "@hypernode/engine/artifact/FileArtifactStore"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
 import { homeAt } from "@hypernode/engine/Home"
+import { sourceTag } from "@hypernode/engine/dataset/sourceTag"
 import * as FileKeyring from "@hypernode/engine/keys/FileKeyring"
 import { Keyring } from "@hypernode/engine/keys/Keyring"
 import { Progress } from "@hypernode/engine/stage/Progress"
@@ -69,10 +70,15 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const program = Effect.gen(function*() {
       const salt = Redacted.value(yield* (yield* Keyring).getOrCreate("salt/bench", () => randomBytes(32).toString("base64")))
       const hmac = createHmac("sha256", Buffer.from(salt, "base64"))
+      const fast = sourceTag(Buffer.from(salt, "base64"))
       yield* Effect.promise(async () => {
-        for await (const bytes of createReadStream(source)) hmac.update(bytes as Buffer)
+        for await (const bytes of createReadStream(source)) {
+          hmac.update(bytes as Buffer)
+          fast.update(bytes as Buffer)
+        }
       })
-      const dataset = { name: "rows.jsonl", uri: source, format: "chat" as const, rows: Number(rowCount), bytes: Number(byteCount), commitment: `hmac-sha256:${hmac.digest("hex")}`, saltKey: "salt/bench" }
+      const commitment = `hmac-sha256:${hmac.digest("hex")}`
+      const dataset = { name: "rows.jsonl", uri: source, format: "chat" as const, rows: Number(rowCount), bytes: Number(byteCount), commitment, tag: fast.digest(commitment), saltKey: "salt/bench" }
       const context = stageContext(home, { options: { recipients: [], segmentBytes: 4 << 20 }, input: { dataset }, projectDirectory: work })
       const run = (encrypt.body as { run: (c: typeof context) => Effect.Effect<{ readonly rows: number }, unknown, ArtifactServices> }).run
       type ArtifactServices = Layer.Success<typeof services>

@@ -20,11 +20,13 @@ export interface BlobDirectories {
 
 export interface BlobWriter {
   readonly write: (chunk: Uint8Array) => Effect.Effect<void, ArtifactIo>
-  /** The whole blob at once: its digest is computed on another thread while it is written. */
-  readonly writeWhole: (bytes: Uint8Array) => Effect.Effect<void, ArtifactIo>
+  /** The whole blob at once: its digest, where it is not given, is computed on another thread while it is written. */
+  readonly writeWhole: (bytes: Uint8Array, digest?: Digest) => Effect.Effect<void, ArtifactIo>
   /** `syncDirectory: false` where a later commit into the same directory will sync it. */
   readonly commit: (options?: { readonly syncDirectory?: boolean }) => Effect.Effect<{ readonly digest: Digest; readonly size: number }, ArtifactIo>
 }
+
+const digestFrom = (hash: Buffer): Digest => `sha256:${hash.toString("hex")}` as Digest
 
 export const blobPath = (directories: BlobDirectories, digest: string): string => join(directories.blobs, digest.slice("sha256:".length))
 
@@ -49,7 +51,7 @@ export const openBlobWriter = Effect.fnUntraced(function*(directories: BlobDirec
     (handle) => Effect.promise(() => handle.close().catch(() => undefined).then(() => fs.rm(path, { force: true })).catch(() => undefined))
   )
   const hash = createHash("sha256")
-  let whole: Buffer | undefined
+  let whole: Digest | undefined
   let size = 0
   const append = async (chunk: Uint8Array): Promise<void> => {
     for (let at = 0; at < chunk.length;) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten
@@ -61,13 +63,18 @@ export const openBlobWriter = Effect.fnUntraced(function*(directories: BlobDirec
         hash.update(chunk)
         return append(chunk)
       }),
-    writeWhole: (bytes) =>
+    writeWhole: (bytes, known) =>
       io(what, async () => {
+        if (known !== undefined) {
+          await append(bytes)
+          whole = known
+          return
+        }
         const [digest] = await Promise.all([webcrypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>), append(bytes)])
-        whole = Buffer.from(digest)
+        whole = digestFrom(Buffer.from(digest))
       }),
     commit: (options) => {
-      const digest = `sha256:${(whole ?? hash.digest()).toString("hex")}` as Digest
+      const digest = whole ?? digestFrom(hash.digest())
       return io(what, async () => {
         await file.chmod(0o444) // whatever the umask: a sandboxed process reads them under another uid
         await file.datasync()

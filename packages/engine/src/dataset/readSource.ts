@@ -7,6 +7,7 @@ import type { StageError } from "../stage/StageError.ts"
 import { invalidDataset, invalidRow, unreadable } from "./DatasetFault.ts"
 import { type DataFormat, parseRow } from "./rowFault.ts"
 import { rowBatches } from "./RowBatches.ts"
+import { sourceTag } from "./sourceTag.ts"
 
 export interface SourceFacts {
   readonly format: DataFormat
@@ -15,6 +16,8 @@ export interface SourceFacts {
   readonly bytes: number
   /** `hmac-sha256:<hex>` of the file's bytes under the salt */
   readonly commitment: string
+  /** the fast one, see sourceTag.ts */
+  readonly tag: string
 }
 
 export const commitmentOf = (salt: Buffer) => {
@@ -28,6 +31,7 @@ export const readSource = Effect.fnUntraced(function*(
 ): Effect.fn.Return<SourceFacts, StageError> {
   const { name, path } = source
   const commitment = commitmentOf(source.salt)
+  const tag = sourceTag(source.salt)
   let bytes = 0, rows = 0
   let format = source.format === "auto" ? undefined : source.format
   const identity = Effect.tryPromise({ try: () => fs.stat(path, { bigint: true }), catch: (cause) => unreadable(name, cause) }).pipe(
@@ -36,6 +40,7 @@ export const readSource = Effect.fnUntraced(function*(
   const before = yield* identity
   const onBytes = (chunk: Buffer) => {
     commitment.update(chunk)
+    tag.update(chunk)
     bytes += chunk.length
   }
   yield* Stream.runForEach(rowBatches(path, name, onBytes), (batch) =>
@@ -50,5 +55,6 @@ export const readSource = Effect.fnUntraced(function*(
     }))
   if (format === undefined || rows === 0) return yield* invalidDataset(`The data set ${name} has no rows.`, "Give a JSONL file with at least one row: one JSON object a line.")
   if ((yield* identity) !== before) return yield* invalidDataset(`The data set ${name} was changed while it was being read.`, "Run again when nothing writes to it.")
-  return { format, rows, bytes, commitment: commitment.digest() }
+  const committed = commitment.digest()
+  return { format, rows, bytes, commitment: committed, tag: tag.digest(committed) }
 })

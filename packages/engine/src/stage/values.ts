@@ -28,6 +28,8 @@ export const SourceRef = Schema.Struct({
   bytes: Schema.Int,
   /** HMAC-SHA-256 of the file under a random 32-byte salt that stays in the keyring */
   commitment: Schema.String,
+  /** a second, fast tag under the same salt, bound to the commitment (dataset/sourceTag.ts): who reads the file again checks this one */
+  tag: Schema.optionalKey(Schema.String),
   /** keyring name of the salt */
   saltKey: Schema.String
 })

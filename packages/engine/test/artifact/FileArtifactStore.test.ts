@@ -23,6 +23,19 @@ const blob = (root: string, digest: string) => join(root, "blobs", "sha256", dig
 const files = (root: string) => Effect.promise(() => readdir(root, { recursive: true, withFileTypes: true }).then((all) => all.filter((e) => e.isFile()).map((e) => e.name)))
 
 describe("FileArtifactStore", () => {
+  it.effect("takes a digest that the caller has, also of shared memory, and finds a wrong one when it reads", () =>
+    Effect.gen(function*() {
+      const store = yield* FileArtifactStore.make(yield* temporary)
+      const shared = Buffer.from(new SharedArrayBuffer(300_000)).fill("a")
+      for (const bytes of [shared, shared.subarray(0, 10)]) {
+        const ref = yield* store.put(bytes, "text/plain", { digest: digestOf(bytes) })
+        assert.deepStrictEqual(ref, yield* store.put(Buffer.from(bytes), "text/plain"))
+        assert.isTrue(Buffer.from(yield* store.read(ref)).equals(bytes))
+      }
+      const wrong = yield* store.put("these", "text/plain", { digest: digestOf("those") })
+      assert.strictEqual((yield* Effect.flip(store.read(wrong)))._tag, "ArtifactCorrupt")
+    }).pipe(Effect.scoped))
+
   it.effect("finds a flipped bit on every kind of read, also after a good one", () =>
     Effect.gen(function*() {
       const root = yield* temporary

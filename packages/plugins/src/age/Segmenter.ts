@@ -61,6 +61,13 @@ export class Segmenter {
   push(batch: RowBatch): Array<PlainSegment> {
     const done: Array<PlainSegment> = []
     const { buffer, count, ends, lines, starts } = batch
+    // Rows that follow each other with one LF between them, as nearly all do, are copied at once: a view a row is what garbage
+    // collection would mostly be for. `from` is where the uncopied run begins, `at` where its place in the segment does.
+    let from = 0, to = 0, at = 0
+    const flush = (): void => {
+      if (to > from) buffer.copy(this.#buffer, at, from, to)
+      from = to
+    }
     for (let i = 0; i < count; i++) {
       let start = starts[i] as number
       let end = ends[i] as number
@@ -68,20 +75,35 @@ export class Segmenter {
       while (buffer[end - 1] === SPACE || buffer[end - 1] === TAB) end--
       if (buffer[start] !== OPEN || buffer[end - 1] !== CLOSE) throw invalidRow(this.#name, lines[i] as number, "the row is not a JSON object")
       const length = end - start + 1
-      if (this.#rows > 0 && (this.#rows === this.#segmentRows || this.#filled + length > this.#segmentBytes)) done.push(this.#cut())
+      if (this.#rows > 0 && (this.#rows === this.#segmentRows || this.#filled + length > this.#segmentBytes)) {
+        flush()
+        done.push(this.#cut())
+      }
       if (this.#filled + length > this.#buffer.length) {
+        flush()
         const larger = this.#fresh(Math.max(this.#filled + length, Math.min(this.#buffer.length * 2, this.#segmentBytes)))
         this.#buffer.copy(larger, 0, 0, this.#filled)
         this.#buffer.fill(0)
         this.#buffer = larger
       }
       if (this.#rows === 0) this.#firstLine = lines[i] as number
-      this.#buffer.set(buffer.subarray(start, end), this.#filled)
+      if (from === to || start !== to) {
+        flush()
+        from = start
+        at = this.#filled
+      }
       this.#filled += length
-      this.#buffer[this.#filled - 1] = LF
+      if (buffer[end] === LF) to = end + 1
+      else {
+        // the row's line end is not a bare LF: written by hand, behind the row
+        to = end
+        flush()
+        this.#buffer[this.#filled - 1] = LF
+      }
       this.#rows++
       this.#totalRows++
     }
+    flush()
     return done
   }
 

@@ -11,8 +11,8 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { invalidDataset } from "@hypernode/engine/dataset/DatasetFault"
-import { commitmentOf } from "@hypernode/engine/dataset/readSource"
 import { rowBatches } from "@hypernode/engine/dataset/RowBatches"
+import { sourceCheck } from "@hypernode/engine/dataset/sourceCheck"
 import { AGE_MEDIA_TYPE } from "@hypernode/engine/keys/age/File"
 import { decodeRecipient, generateIdentity, recipientOf } from "@hypernode/engine/keys/age/X25519"
 import { Keyring, type KeyMissing, type KeyringIo } from "@hypernode/engine/keys/Keyring"
@@ -92,15 +92,14 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
   const threads = threadsFor(dataset.bytes, tokenizer !== undefined)
   const seal = yield* makeSealPool(threads)
 
-  const commitment = commitmentOf(Buffer.from(Redacted.value(salt), "base64"))
+  const check = sourceCheck(Buffer.from(Redacted.value(salt), "base64"), dataset)
   const segmenter = new Segmenter(dataset.name, options.segmentBytes, options.segmentRows ?? Math.max(1, Math.ceil(dataset.rows / SEGMENTS_OF_A_SMALL_SET)))
   const attempt = <A>(call: () => A): Effect.Effect<A, StageError> =>
     Effect.try({ try: call, catch: (cause) => (cause instanceof StageError ? cause : new StageError({ reason: "Internal", message: `Splitting ${dataset.name} failed (${cause instanceof Error ? cause.name : "unknown failure"}).` })) })
   // What is in flight decides how much memory there is; it goes round.
   const targets: Array<SharedArrayBuffer> = []
-  const copies: Array<Buffer> = []
   let done = 0
-  const segments = yield* rowBatches(path, dataset.name, commitment.update).pipe(
+  const segments = yield* rowBatches(path, dataset.name, check.update).pipe(
     Stream.mapEffect((batch) => attempt(() => segmenter.push(batch))),
     Stream.concat(Stream.suspend(() => Stream.make(segmenter.end()))),
     Stream.flattenIterable,
@@ -108,22 +107,17 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
       Effect.gen(function*() {
         const bytes = plain.bytes.length
         const target = targets.pop()
-        const { file, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(target === undefined ? {} : { target }) })
+        const { digest, file, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(target === undefined ? {} : { target }) })
         segmenter.reuse(plain.bytes.buffer)
-        // Out of shared memory, which the web's digest refuses.
-        const free = copies.findIndex((copy) => copy.length >= file.length)
-        const memory = free === -1 ? Buffer.allocUnsafeSlow(file.buffer.byteLength) : (copies.splice(free, 1)[0] as Buffer)
-        memory.set(file)
+        const artifact = yield* Effect.mapError(artifacts.put(file, AGE_MEDIA_TYPE, { digest }), artifactFailure)
         targets.push(file.buffer)
-        const artifact = yield* Effect.mapError(artifacts.put(memory.subarray(0, file.length), AGE_MEDIA_TYPE), artifactFailure)
-        copies.push(memory)
         done += bytes
         yield* progress.report({ done, total: dataset.bytes, unit: "bytes", label: `sealing ${dataset.name}` })
         return { index: plain.index, artifact, rows: plain.rows, bytes, ...(tokens === undefined ? {} : { tokens }) } satisfies Segment
       }), { concurrency: Math.max(1, threads) + 1 }),
     Stream.runCollect
   )
-  if (commitment.digest() !== dataset.commitment) {
+  if (!check.matches()) {
     return yield* invalidDataset(`${basename(path)} is not what was selected: it was changed since (its commitment does not match).`, "Run the pipeline again: the new content is then checked and selected.")
   }
   if (segments.length === 0) return yield* invalidDataset(`The data set ${dataset.name} has no rows.`, "Give a JSONL file with at least one row: one JSON object a line.")

@@ -14,7 +14,7 @@ import { ProgressLines } from "@hypernode/engine/testing/stageServices"
 import { age } from "../../src/age/index.ts"
 import { Options } from "../../src/age/Options.ts"
 import plugin from "../../src/age/plugin.ts"
-import { alive, chatRow, encrypt, opened, provided, source } from "./sealing.ts"
+import { alive, chatRow, encrypt, opened, provided, source, tagged } from "./sealing.ts"
 
 const hasAge = spawnSync("age", ["--version"]).status === 0
 const lines = (n: number) => Array.from({ length: n }, (_, i) => chatRow(i))
@@ -46,6 +46,17 @@ describe("age: segments", () => {
       const rows = lines(5)
       for (const text of [rows.join("\r\n"), `\uFEFF${rows.join("\n")}`, `\n \n${rows.join("\n\n")}\n\t\n`, rows.map((row) => `  ${row} \t`).join("\n")]) {
         const sealed = yield* encrypt(yield* source(text, 5))
+        assert.strictEqual(Buffer.concat(yield* opened(sealed)).toString(), `${rows.join("\n")}\n`)
+      }
+    })))
+
+  it.effect("hold the same whatever stands between rows, wherever a segment ends", () =>
+    provided(Effect.gen(function*() {
+      const rows = Array.from({ length: 3000 }, (_, i) => chatRow(i, "x".repeat((i * 37) % 900)))
+      const between = ["\n", "\n", "\n", "\r\n", "  \n", "\t\r\n", "\n\n", "\n \n  ", "\n\t"]
+      const text = rows.map((row, i) => `${row}${between[(i * i + (i >> 3)) % between.length]}`).join("")
+      for (const [segmentBytes, segmentRows] of [[64 << 10, 3000], [200_000, 3000], [4 << 20, 3000], [4 << 20, 7]] as const) {
+        const sealed = yield* encrypt(yield* source(text, rows.length), { segmentBytes, segmentRows })
         assert.strictEqual(Buffer.concat(yield* opened(sealed)).toString(), `${rows.join("\n")}\n`)
       }
     })))
@@ -121,6 +132,19 @@ describe("age: what is refused", () => {
       assert.strictEqual(error.reason, "InvalidInput")
       assert.match(error.message, /changed since/)
       assert.isString(error.remedy)
+    })))
+
+  it.effect("one that was selected with a fast tag and changed without growing; an altered tag or commitment", () =>
+    provided(Effect.gen(function*() {
+      const text = lines(50).join("\n")
+      const dataset = yield* tagged(yield* source(text, 50))
+      assert.strictEqual((yield* encrypt(dataset)).rows, 50)
+      assert.strictEqual((yield* encrypt(dataset)).commitment, dataset.commitment)
+      const commitment = dataset.commitment.replace(/.$/, (last) => (last === "0" ? "1" : "0"))
+      const tag = dataset.tag.replace(/.$/, (last) => (last === "0" ? "1" : "0"))
+      for (const altered of [{ ...dataset, tag }, { ...dataset, commitment }]) assert.match((yield* Effect.flip(encrypt(altered))).message, /changed since/)
+      yield* Effect.promise(() => writeFile(dataset.uri, text.replace("question 7", "question 8")))
+      assert.match((yield* Effect.flip(encrypt(dataset))).message, /changed since/)
     })))
 
   it.effect("a file that is gone, a URL, a salt that was destroyed, a mistyped recipient", () =>

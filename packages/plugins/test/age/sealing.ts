@@ -1,11 +1,12 @@
 /** What the tests of `age` share: a source reference as `local` would make it, and a run of the stage. */
 import { createHmac, randomBytes } from "node:crypto"
-import { mkdir, writeFile } from "node:fs/promises"
+import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
+import { sourceTag } from "@hypernode/engine/dataset/sourceTag"
 import { openFile } from "@hypernode/engine/keys/age/File"
 import { Keyring } from "@hypernode/engine/keys/Keyring"
 import type { StageError } from "@hypernode/engine/stage/StageError"
@@ -26,6 +27,14 @@ export const source = Effect.fnUntraced(function*(bytes: string | Buffer, rows: 
   const salt = yield* (yield* Keyring).getOrCreate("salt/test", () => randomBytes(32).toString("base64"))
   const commitment = `hmac-sha256:${createHmac("sha256", Buffer.from(Redacted.value(salt), "base64")).update(bytes).digest("hex")}`
   return { name, uri, format: "chat", rows, bytes: Buffer.byteLength(bytes), commitment, saltKey: "salt/test" } satisfies SourceRef
+})
+
+/** The same, with the tag that select plugins add. */
+export const tagged = Effect.fnUntraced(function*(dataset: SourceRef) {
+  const salt = Buffer.from(Redacted.value(yield* (yield* Keyring).get(dataset.saltKey)), "base64")
+  const tag = sourceTag(salt)
+  tag.update(yield* Effect.promise(() => readFile(dataset.uri)))
+  return { ...dataset, tag: tag.digest(dataset.commitment) }
 })
 
 export const encrypt = Effect.fnUntraced(function*(dataset: SourceRef, options: Partial<Options> = {}, model?: Model) {
