@@ -15,6 +15,7 @@ import { kinds } from "../stage/kinds.ts"
 import type { Progress } from "../stage/Progress.ts"
 import { StageError } from "../stage/StageError.ts"
 import type { StageServices } from "../stage/StageServices.ts"
+import { artifactsStand } from "./artifactsStand.ts"
 import { untilCancelled } from "./CancelSignal.ts"
 import { StepFailure } from "./Durable.ts"
 import { resolveInputs } from "./inputs.ts"
@@ -169,7 +170,7 @@ export const begin = Effect.fnUntraced(function*(at: Tried): Effect.fn.Return<Be
       const hit = yield* store.cacheGet(run.tenant, key)
       if (hit !== undefined) {
         const context = yield* contextFor(run, at.stepId, attempt, options, input)
-        const stands = definition.alive === undefined || (yield* Effect.provide(definition.alive(hit.output as never, context), progress).pipe(Effect.catch(() => Effect.succeed(false))))
+        const stands = (yield* artifactsStand(hit.output)) && (definition.alive === undefined || (yield* Effect.provide(definition.alive(hit.output as never, context), progress).pipe(Effect.catch(() => Effect.succeed(false)))))
         if (stands) {
           yield* store.append(run.id, { _tag: "StepCached", step: at.stepId, output: hit.output as Schema.Json, cacheKey: key, fromRun: hit.runId }, { once: `ended:${at.stepId}` })
           yield* dropScratch(run.id, at.stepId)

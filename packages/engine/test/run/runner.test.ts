@@ -117,7 +117,7 @@ const services = () =>
     Layer.succeed(Stages, { load: (s) => Effect.succeed({ definition: definitions[s.kind] as StageDefinition, options: {} }) }),
     Layer.succeed(CurrentHome, homeAt(directory, join(directory, "cache"))),
     Layer.mock(TelemetryStore)({ ingest: () => Effect.succeed([]) }),
-    Layer.mock(ArtifactStore)({}),
+    Layer.mock(ArtifactStore)({ has: () => Effect.succeed(true), tree: () => Effect.succeed({ files: [] }) }),
     Layer.mock(Endpoints)({}),
     Layer.mock(Keyring)({}),
     Layer.mock(Leases)({}),
