@@ -1,6 +1,6 @@
 /** The command line as a user meets it: help, exit codes, JSON, cache, and what it says of bad input and of a machine that lacks something. */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -95,6 +95,31 @@ describe("hyper", () => {
     const ended = await hyper.run("status", runId as string, "--watch", "--json")
     expect(ended.code, ended.stderr).toBe(0)
     expect(runTwice(await hyper.events(runId as string))).toEqual([])
+  })
+
+  it("resumes a failed run, and not with a plugin that changed since the plan was made", async () => {
+    const directory = join(hyper.home, "project")
+    mkdirSync(directory)
+    symlinkSync(join(repository, "node_modules"), join(directory, "node_modules"))
+    const custom = join(repository, "pipelines/custom-plugin")
+    const plugin = readFileSync(join(custom, "roundRobin.ts"), "utf8")
+    const file = join(directory, "roundRobin.ts")
+    writeFileSync(file, plugin)
+    writeFileSync(join(directory, "pipeline.ts"), readFileSync(join(custom, "pipeline.ts"), "utf8").replaceAll("../../fixtures", join(repository, "fixtures")))
+    const failed = await hyper.run("run", join(directory, "pipeline.ts"), "--param", "parts=1000")
+    expect(failed.code).toBe(1)
+    expect(failed.stdout).toContain("cannot be dealt to 1000 workers")
+    writeFileSync(file, `${plugin}\n// harmless, but nobody can know\n`)
+    const changed = await hyper.run("resume", "latest")
+    expect(changed.code).toBe(1)
+    expect(changed.stdout).toMatch(/roundRobin\.ts.*changed since this plan was made/)
+    writeFileSync(file, plugin)
+    const again = await hyper.run("resume", "latest")
+    expect(again.code).toBe(1)
+    expect(again.stdout.match(/shard: failed: .*cannot be dealt/g)).toHaveLength(2)
+    const run = JSON.parse((await hyper.run("status", "latest", "--json")).stdout) as { id: string; generation: number }
+    expect(run.generation).toBe(3)
+    expect(runTwice(await hyper.events(run.id))).toEqual([])
   })
 
   it("replaces a stale socket, and shares one daemon among commands that start at once", async () => {

@@ -77,7 +77,7 @@ export class Api {
   get = <A>(path: string): Promise<A> => this.send("GET", path)
   post = <A>(path: string, payload: unknown = {}): Promise<A> => this.send("POST", path, payload)
 
-  /** Server-sent events until the stream ends. Connects again from the last event on when the connection breaks. */
+  /** Server-sent events until the caller leaves the loop. Connects again from the last event on when the connection breaks. */
   async *events(path: (lastId: string | undefined) => string, signal?: AbortSignal): AsyncGenerator<{ readonly type: string; readonly id: string | undefined; readonly data: string }> {
     let lastId: string | undefined
     for (let failures = 0; ; ) {
@@ -108,7 +108,8 @@ export class Api {
             if (data.length > 0) yield { type, id, data: data.join("\n") }
           }
         }
-        return
+        // whoever has seen enough has left the loop by now: the connection was cut
+        throw new Error("the stream was cut off")
       } catch (cause) {
         if (cause instanceof CliError || signal?.aborted === true) throw cause
         if (++failures > 20) throw unreachable(this.target, cause)

@@ -118,7 +118,9 @@ export const followRun = async (api: Api, runId: string, mode: Mode, signal?: Ab
         const stored = JSON.parse(message.data) as StoredEvent
         state.run = foldEvent(state.run, stored)
         if (state.run !== undefined) view.event(stored, state.run)
-        if (stored.event._tag === "RunEnded") break
+      } else if (message.type === "end") {
+        // said by the server when the log's last event is RunEnded: a resumed run has an earlier one too
+        break
       } else if (message.type === "sample") {
         for (const sample of JSON.parse(message.data) as ReadonlyArray<Sample>) {
           state.training = foldSample(state.training, sample)
