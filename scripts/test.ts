@@ -3,7 +3,7 @@
  * missing component is a failure; without, it says what this machine lacks and what is therefore not tested.
  */
 import { type SpawnSyncOptions, spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { preparePython } from "./preparePython.ts"
@@ -69,13 +69,15 @@ if (python === undefined) {
   process.stdout.write(`${ci ? "MISSING" : "not tested here"}: training and serving: no Python environment\n`)
 }
 
-const scratch = mkdtempSync(join(tmpdir(), "hyper-test-"))
+// Tests run things as other users (the database, sandboxes), who must be able to pass; and sockets want short paths.
+const scratch = mkdtempSync(join(process.getuid?.() === 0 ? "/tmp" : tmpdir(), "ht-"))
+chmodSync(scratch, 0o755)
 const report = join(scratch, "report.json")
 /** A report that is missing or empty is a failure: a runner that died must not count as nothing failed. */
 const vitest = (project: string): void => {
   rmSync(report, { force: true })
   const ok = run(`tests: ${project}`, bin("vitest"), ["run", "--project", project, "--reporter=default", "--reporter=json", `--outputFile=${report}`, ...only], {
-    env: { ...process.env, ...(python === undefined ? {} : { HYPER_PYTHON: python }) }
+    env: { ...process.env, TMPDIR: scratch, ...(python === undefined ? {} : { HYPER_PYTHON: python }) }
   })
   if (!existsSync(report)) return count(false)
   const totals = JSON.parse(readFileSync(report, "utf8")) as { numPassedTests: number; numFailedTests: number; numFailedTestSuites: number }

@@ -127,7 +127,8 @@ describe("refusals", () => {
     expect((await post("{")).status).toBe(400)
     expect(await (await post("{}")).json()).toMatchObject({ error: { message: expect.stringContaining("support-bot") } })
     expect((await post("null")).status).toBe(400)
-    expect((await post(Buffer.alloc(17 * 1024 * 1024))).status).toBe(413)
+    // refused by its length, before it has all arrived: a client that is still writing may see the connection closed instead of the answer
+    expect([413, "closed"]).toContain(await post(Buffer.alloc(17 * 1024 * 1024)).then((r) => r.status, () => "closed"))
     expect(await (await post("{}", "/v1/images")).json()).toMatchObject({ error: { code: "unknown_url" } })
     const embeddings = await errorOf(client().embeddings.create({ model: "support-bot", input: "x" }))
     expect([embeddings.status, embeddings.code]).toEqual([400, "unsupported_endpoint"])

@@ -53,7 +53,7 @@ export const placeDatabase = async (home: Home): Promise<Placement> => {
         remedy: `give the directories above ${home.root} mode 0711, or move the home`
       })
     }
-    return external(home, owner, undefined)
+    return placeOutside(home, owner)
   }
   await chmod(home.root, 0o711)
   await mkdir(home.sockets, { recursive: true, mode: 0o711 })
@@ -62,6 +62,26 @@ export const placeDatabase = async (home: Home): Promise<Placement> => {
   const socketDirectory = join(home.sockets, "pg")
   await own(socketDirectory, owner)
   return { dataDirectory: home.database, socketDirectory, owner }
+}
+
+const patienceMillis = 30_000
+
+/** Two processes of one new home at once: one makes the place, the other waits for its link. Without this the second would clear the first's data away. */
+const placeOutside = async (home: Home, owner: Owner): Promise<Placement> => {
+  const lock = join(home.root, "pg.placing")
+  for (const end = Date.now() + patienceMillis; ; ) {
+    const link = await readlink(home.database).catch(() => undefined)
+    if (link !== undefined) return external(home, owner, link)
+    const mine = await mkdir(lock).then(() => true, () => false)
+    if (mine || Date.now() > end) {
+      try {
+        return await external(home, owner, undefined)
+      } finally {
+        await rm(lock, { recursive: true, force: true })
+      }
+    }
+    await new Promise((next) => setTimeout(next, 50))
+  }
 }
 
 const external = async (home: Home, owner: Owner, existing: string | undefined): Promise<Placement> => {
