@@ -49,7 +49,7 @@ it.skipIf(lacking !== undefined)("trains and chats from the page; the four endpo
     expect(result.seenRunning).toContain("train")
     expect(result.losses.length).toBeGreaterThan(1)
     expect(result.losses.at(-1)).toBeLessThan(result.losses[0] as number)
-    expect(result.accrued).toMatch(/100\.000/)
+    expect(result.accrued).toContain("100")
     expect(result.answer.length).toBeGreaterThan(0)
 
     const key = (await hyper.run("serve", "--key", "ci", "--json")).stdout

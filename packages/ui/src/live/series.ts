@@ -95,7 +95,9 @@ export class Series {
     }
     if (sample.tokens !== undefined) this.tokens += sample.tokens
     if (sample.workMilliseconds !== undefined && known !== undefined && sample.at > known.at) {
-      const column = (this.busy[rank] ??= this.at.map(() => undefined))
+      // any rank may be the first to report: a column for each below it too, so that there is no hole
+      while (this.busy.length <= rank) this.busy.push(this.at.map(() => undefined))
+      const column = this.busy[rank] as Array<Cell>
       column[row] = Math.min(1, sample.workMilliseconds / (sample.at - known.at))
     }
     this.ranks.set(rank, { node: sample.node, memoryBytes: sample.memoryBytes ?? known?.memoryBytes, at: sample.at, tokensPerSecond: sample.tokensPerSecond ?? known?.tokensPerSecond ?? 0 })
