@@ -1,7 +1,9 @@
 /** `npm pack` of every package, installed in an empty directory, runs the user's own pipeline.ts. */
-import { existsSync, readdirSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { repository } from "./Hyper.ts"
 import { install, remove, sh } from "./packed.ts"
 
 const PIPELINE = `import { pipeline } from "@hypernode/engine"
@@ -80,4 +82,35 @@ describe("the packed packages", () => {
     expect(fits).toBe("fits")
     expect(wrong).toMatch(/wrong\.ts:10:\d+: TS2322: Type 'string' is not assignable to type 'number'/)
   })
+
+  it.skipIf(process.env["HYPER_PYTHON"] === undefined)("run it: all eight stages, the page, and hyper stop, with nothing of the repository", async () => {
+    cpSync(join(repository, "fixtures/models/tiny-llama"), join(at.directory, "model"), { recursive: true })
+    cpSync(join(repository, "fixtures/data/tickets.jsonl"), join(at.directory, "data.jsonl"))
+    writeFileSync(
+      join(at.directory, "whole.ts"),
+      readFileSync(join(repository, "packages/cli/test/pipelines/whole.ts"), "utf8")
+        .replaceAll("../../../../fixtures/models/tiny-llama", "./model")
+        .replaceAll("../../../../fixtures/data/tickets.jsonl", "./data.jsonl")
+    )
+    const env = { ...process.env, HYPER_HOME: join(at.directory, ".hyper"), HYPER_CACHE: join(at.directory, ".cache"), HYPER_GATEWAY_PORT: "", NODE_OPTIONS: "" }
+    const hyper = (...args: ReadonlyArray<string>) => sh("npx", ["--no-install", "hyper", ...args], at.directory, env)
+    try {
+      const lines = hyper("run", "whole.ts", "--json", "--param", "maxSteps=20").trim().split("\n").map((line) => JSON.parse(line) as { type: string; state?: string; endpoint?: { url: string; model: string; key: string } })
+      const summary = lines.at(-1)
+      expect(summary).toMatchObject({ type: "summary", state: "succeeded", endpoint: { model: "whole" } })
+      const answer = await fetch(`${summary?.endpoint?.url}/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${summary?.endpoint?.key}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "whole", messages: [{ role: "user", content: "Are you open on Tuesday?" }], max_tokens: 16 })
+      })
+      expect(answer.status).toBe(200)
+      const serve = spawn("npx", ["--no-install", "hyper", "serve", "--port", "0", "--json"], { cwd: at.directory, env, stdio: ["ignore", "pipe", "inherit"] })
+      const url = await new Promise<string>((found) => serve.stdout.once("data", (chunk: Buffer) => found((JSON.parse(chunk.toString().split("\n")[0] ?? "") as { url: string }).url)))
+      const page = await fetch(url)
+      expect([page.status, await page.text()]).toEqual([200, expect.stringContaining("<script")])
+      serve.kill("SIGINT")
+    } finally {
+      hyper("stop")
+    }
+  }, 400_000)
 })
