@@ -1,6 +1,6 @@
 /** The command line as a user meets it: help, exit codes, JSON, cache, and what it says of bad input and of a machine that lacks something. */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
@@ -126,6 +126,16 @@ describe("hyper", () => {
     const results = await Promise.all([1, 2, 3].map(() => hyper.run("runs", "--json")))
     expect(results.map((r) => [r.code, r.stdout.trim()])).toEqual([[0, "[]"], [0, "[]"], [0, "[]"]])
     expect(hyper.processes().filter(({ command }) => /daemon\/main\.[tj]s/.test(command))).toHaveLength(1)
+
+    // locks that killed commands left: of a pid that is gone, and of one that somebody else has by now
+    for (const [owner, age] of [["999999999", 0], [String(process.pid), 600]] as const) {
+      await hyper.run("stop")
+      const lock = join(hyper.root, "daemon.starting")
+      writeFileSync(lock, owner)
+      utimesSync(lock, Date.now() / 1000 - age, Date.now() / 1000 - age)
+      expect((await hyper.run("runs")).code).toBe(0)
+      expect(existsSync(lock)).toBe(false)
+    }
   })
 
   it("leaves when nothing is left to do", async () => {

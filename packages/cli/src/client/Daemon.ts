@@ -64,7 +64,7 @@ export const makeHome = (home: Home): void => {
   }
 }
 
-const alive = (pid: number): boolean => {
+export const alive = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
     return true
@@ -73,6 +73,9 @@ const alive = (pid: number): boolean => {
   }
 }
 
+/** Longer than any start may take: a lock older than this was left by a killed command whose pid somebody else has by now. */
+const START_LOCK_MILLIS = 150_000
+
 /** True for the one command that may start the daemon now; the others wait for its socket. A lock of a dead command is taken over. */
 const takeStartLock = (path: string): boolean => {
   try {
@@ -80,10 +83,12 @@ const takeStartLock = (path: string): boolean => {
     return true
   } catch {
     let owner = Number.NaN
+    let age = 0
     try {
       owner = Number(readFileSync(path, "utf8"))
+      age = Date.now() - statSync(path).mtimeMs
     } catch {}
-    if (owner > 0 && alive(owner)) return false
+    if (owner > 0 && alive(owner) && age < START_LOCK_MILLIS) return false
     rmSync(path, { force: true })
     return false
   }

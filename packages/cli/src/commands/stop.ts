@@ -1,17 +1,8 @@
 /** `hyper stop`: ends what this home runs, in order, and says what it ended. Nothing is lost: unfinished runs go on at the next start. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { Api } from "../client/Api.ts"
-import { answers, currentHome, readDaemonFile, socketOf } from "../client/Daemon.ts"
+import { alive, answers, currentHome, readDaemonFile, socketOf } from "../client/Daemon.ts"
 import { CliError, ExitCode } from "../ExitCode.ts"
-
-const alive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
 
 export const stop = async (options: { readonly json?: boolean }): Promise<ExitCode> => {
   const home = currentHome()
