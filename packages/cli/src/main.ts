@@ -145,6 +145,22 @@ rewards
   .option("--node <key>", "one node only")
   .action((id: string, _options, command: Command) => run(async () => (await import("./commands/rewards.ts")).explain(id, command.optsWithGlobals())))
 
+const keys = program
+  .command("keys")
+  .description("what the home's keyring holds: this node's identity, keys of data sets, secrets, endpoints")
+  .option(...JSON_FLAG)
+  .addHelpText("after", "\nExamples:\n  hyper keys\n  printf %s \"$HF_TOKEN\" | hyper keys set HF_TOKEN\n  hyper keys destroy dataset/3f2a")
+  .action((options) => run(async () => (await import("./commands/keys.ts")).keys(options)))
+keys
+  .command("set <name>")
+  .description("take a secret in, from standard input or typed unseen; pipelines name it as secret(name)")
+  .action((name: string, _options, command: Command) => run(async () => (await import("./commands/keys.ts")).setKey(name, command.optsWithGlobals())))
+keys
+  .command("destroy <name>")
+  .description("destroy a secret, or a data set's key: what it sealed is then closed for good")
+  .option("-y, --yes", "without asking")
+  .action((name: string, _options, command: Command) => run(async () => (await import("./commands/keys.ts")).destroyKey(name, command.optsWithGlobals())))
+
 program
   .command("serve")
   .description("the daemon in the foreground, with the API and the page on loopback")

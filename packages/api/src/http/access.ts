@@ -72,7 +72,7 @@ export const identify = Effect.fnUntraced(function*(c: Context, access: Access, 
     if (identity !== undefined) return { ...identity, owner: false, requestId } satisfies CallerInfo
     limit.wrong("key")
     if (wait > 0) return problemResponse(429, problemBody(requestId, "too_many_attempts", `Too many wrong keys; wait ${wait} s`), { "retry-after": String(wait) })
-    return problemResponse(401, problemBody(requestId, "key_unknown", "This API key is unknown or revoked", "Make another: hyper keys create"), { "www-authenticate": "Bearer" })
+    return problemResponse(401, problemBody(requestId, "key_unknown", "This API key is unknown or revoked", "Make another: hyper serve --key NAME"), { "www-authenticate": "Bearer" })
   }
   const token = getCookie(c, cookieName(c)) ?? ""
   const identity = isToken("hys", token) ? yield* store.session(token) : undefined

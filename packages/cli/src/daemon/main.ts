@@ -9,6 +9,7 @@ import { listenUnix } from "@hypernode/api/http/listen"
 import { Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { Secrets } from "@hypernode/engine/capability/Secrets"
 import { homeAt } from "@hypernode/engine/Home"
+import type { Keyring } from "@hypernode/engine/keys/Keyring"
 import { Leases } from "@hypernode/engine/keys/Leases"
 import { Runner } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
@@ -37,7 +38,7 @@ makeHome(home)
 mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
 
 const program = Effect.gen(function*() {
-  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Secrets | RunStore>()
+  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | Secrets | RunStore>()
   const store = yield* RunStore
   const activity = new Activity()
   const stop = yield* Deferred.make<void>()

@@ -1,5 +1,5 @@
 /**
- * What only the home's owner may ask, over the home's Unix socket: is the daemon busy, stop it, take a secret in, listen on TCP for as
+ * What only the home's owner may ask, over the home's Unix socket: is the daemon busy, stop it, its keyring, listen on TCP for as
  * long as `hyper serve` holds the line.
  */
 import { makeApp } from "@hypernode/api"
@@ -7,16 +7,18 @@ import { AuthStore } from "@hypernode/api/auth/AuthStore"
 import type { Engine } from "@hypernode/api/Engine"
 import { listenTcp } from "@hypernode/api/http/listen"
 import { Endpoints } from "@hypernode/engine/capability/Endpoints"
-import { Secrets } from "@hypernode/engine/capability/Secrets"
+import type { Secrets } from "@hypernode/engine/capability/Secrets"
+import type { Keyring } from "@hypernode/engine/keys/Keyring"
 import { RunStore } from "@hypernode/engine/run/RunStore"
-import { Context, Deferred, Effect, Exit, Redacted, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Scope } from "effect"
 import { type Context as HonoContext, Hono } from "hono"
 import { TENANT } from "../tenant.ts"
 import { version } from "../version.ts"
 import type { Activity } from "./Activity.ts"
+import { keyRoutes } from "./keyRoutes.ts"
 import { uiDirectory } from "./ui.ts"
 
-type Needs = Engine | AuthStore | Endpoints | Secrets | RunStore
+type Needs = Engine | AuthStore | Endpoints | Keyring | Secrets | RunStore
 
 export const ownerRoutes = (context: Context.Context<Needs>, activity: Activity, stop: Deferred.Deferred<void>): Hono => {
   const run = Effect.runPromiseWith(context)
@@ -47,11 +49,7 @@ export const ownerRoutes = (context: Context.Context<Needs>, activity: Activity,
     return c.json({ ended })
   })
 
-  app.post("/api/v1/daemon/secrets", async (c) => {
-    const { name, value } = await c.req.json<{ name: string; value: string }>()
-    await run(Context.get(context, Secrets).set(TENANT, name, Redacted.make(value)))
-    return c.json({ name })
-  })
+  app.route("/", keyRoutes(context))
 
   app.post("/api/v1/daemon/login", async (c) => {
     if (activity.url === undefined) return problem(c, 409, "not_serving", "no server is running in this home", "start one: hyper serve")

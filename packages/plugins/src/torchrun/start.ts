@@ -112,7 +112,7 @@ export const start = Effect.fn("torchrun.start")(function*(context: TrainContext
   const node = yield* Effect.mapError(keyring.publicKey("node"), (error) => new StageError({ reason: "Missing", message: error.message }))
   const { socket, tokens } = yield* Effect.mapError(
     leases.grant({ jobId, runId: context.runId, node, shards, expiresAt: Date.now() + LEASE_MILLIS, fencingToken: context.attempt }),
-    (error) => new StageError({ reason: "Denied", message: `The lease on the data set's segments was not granted: ${error.message}`, remedy: "Check with `hyper keys` that the data set's key is still there; if it was destroyed, run the pipeline again from encrypt." })
+    (error) => new StageError({ reason: "Denied", message: `The lease on the data set's segments was not granted: ${error.message}`, remedy: "Check with `hyper keys` that the data set's key is still there; if it was destroyed, run the pipeline again: the data is then sealed anew." })
   )
   yield* onDisk("Cannot write the job's configuration", async () => {
     await fs.writeFile(paths.config, JSON.stringify(trainerConfig(options, shards, paths, socket)))
