@@ -1,7 +1,7 @@
 /**
  * What a durable step costs, beside the disk's own `fdatasync`, DBOS and Restate, on one machine and in turns.
  *
- *     node bench/durable-step.ts [--json] [--rounds 3] [--alone] [--peers <directory with their packages>]
+ *     node bench/durable-step.ts [--json] [--rounds 3 | --quick] [--alone] [--peers <directory with their packages>]
  *
  * The peers are installed by npm into a temporary directory (versions below; `--alone` leaves them out, `--peers` keeps the directory).
  * DBOS gets a private PostgreSQL of its own with the very binaries and settings of ours; Restate its own server. Each runs workflows of
@@ -217,8 +217,8 @@ const print = ({ dbos, fdatasyncMillis, hyper, load, processors, restate }: Dura
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, alone: { type: "boolean" }, peers: { type: "string" } } })
-  const result = await durableStep({ rounds: Number(values.rounds ?? 3), alone: values.alone === true, ...(values.peers === undefined ? {} : { peers: values.peers }) })
+  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, quick: { type: "boolean" }, alone: { type: "boolean" }, peers: { type: "string" } } })
+  const result = await durableStep({ rounds: Number(values.rounds ?? (values.quick === true ? 1 : 3)), alone: values.alone === true, ...(values.peers === undefined ? {} : { peers: values.peers }) })
   if (values.json === true) console.log(JSON.stringify(result))
   else print(result)
 }
