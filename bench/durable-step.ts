@@ -1,14 +1,15 @@
 /**
  * What a durable step costs, beside the disk's own `fdatasync`, DBOS and Restate, on one machine and in turns.
  *
- *     node bench/durable-step.ts [--json] [--rounds 3] [--alone] [--peers <directory with their packages>]
+ *     node bench/durable-step.ts [--json] [--rounds 3 | --quick] [--alone] [--peers <directory with their packages>]
  *
  * The peers are installed by npm into a temporary directory (versions below; `--alone` leaves them out, `--peers` keeps the directory).
  * DBOS gets a private PostgreSQL of its own with the very binaries and settings of ours; Restate its own server. Each runs workflows of
  * trivial steps in a process of its own; a figure is the median over the rounds, from start to result.
  * Where other programs want the processors too, every hand-over between processes may wait for the scheduler's tick (4 ms at 250 Hz),
  * and so do the figures: `load` says how it was, and `chrt -r 1 node bench/durable-step.ts` (as root) keeps the others away.
- * Aims: at most 1 ms over fdatasync per step, flat in finished steps, at least 1,000 steps/s over 64 runs, faster than both.
+ * Aims: at most 1 ms a step over fdatasync in workflows of 10 and of 500 steps, flat in finished steps, at least 1,000 steps/s over 16 and
+ * 64 runs, faster than both.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { copyFileSync, fdatasyncSync, mkdirSync, mkdtempSync, openSync, closeSync, existsSync, rmSync, writeFileSync, writeSync } from "node:fs"
@@ -206,18 +207,18 @@ const print = ({ dbos, fdatasyncMillis, hyper, load, processors, restate }: Dura
   for (const [name, row] of Object.entries({ hyper, dbos, restate })) {
     if (row !== undefined) console.log(`${name.padEnd(9)} ${number(row.ten, 2)} ${number(row.fiveHundred, 2)}  ${number(row.marginal, 2)} ${number(row.sixteen, 0)} ${number(row.sixtyFour, 0)}`)
   }
-  const over = hyper.marginal - fdatasyncMillis
+  const over = { ten: hyper.ten - fdatasyncMillis, fiveHundred: hyper.fiveHundred - fdatasyncMillis }
   const peers = [dbos, restate].filter((row) => row !== undefined)
   const verdict = (text: string, met: boolean) => console.log(`  ${met ? "met   " : "MISSED"} ${text}`)
-  verdict(`at most 1 ms over fdatasync: ${over.toFixed(2)} ms`, over <= 1)
+  verdict(`at most 1 ms a step over fdatasync: ${over.ten.toFixed(2)} ms of 10 steps, ${over.fiveHundred.toFixed(2)} ms of 500, start and result included`, over.ten <= 1 && over.fiveHundred <= 1)
   verdict(`flat in finished steps: ${(hyper.fiveHundred / hyper.ten).toFixed(2)} x from 10 to 500`, hyper.fiveHundred <= hyper.ten * 1.2)
-  verdict(`at least 1,000 steps/s over 64 runs: ${hyper.sixtyFour.toFixed(0)}`, hyper.sixtyFour >= 1000)
+  verdict(`at least 1,000 steps/s over 16 and 64 runs: ${hyper.sixteen.toFixed(0)}, ${hyper.sixtyFour.toFixed(0)}`, hyper.sixteen >= 1000 && hyper.sixtyFour >= 1000)
   if (peers.length > 0) verdict("faster than both peers in every column", peers.every((row) => hyper.ten < row.ten && hyper.fiveHundred < row.fiveHundred && hyper.sixteen > row.sixteen && hyper.sixtyFour > row.sixtyFour))
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, alone: { type: "boolean" }, peers: { type: "string" } } })
-  const result = await durableStep({ rounds: Number(values.rounds ?? 3), alone: values.alone === true, ...(values.peers === undefined ? {} : { peers: values.peers }) })
+  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, quick: { type: "boolean" }, alone: { type: "boolean" }, peers: { type: "string" } } })
+  const result = await durableStep({ rounds: Number(values.rounds ?? (values.quick === true ? 1 : 3)), alone: values.alone === true, ...(values.peers === undefined ? {} : { peers: values.peers }) })
   if (values.json === true) console.log(JSON.stringify(result))
   else print(result)
 }

@@ -52,7 +52,7 @@ describe("answers", () => {
   })
   it("recognises checkpoints and nothing else", () => {
     expect(decodeCheckpoint("http://hyper.invalid/v1/checkpoint/r%2F1/async", '{"steps":[{"op":"StepRun","id":"h","data":1}]}', now)).toEqual({ runId: "r/1", ops: [{ _tag: "Finished", step: { hash: "h", kind: "data", json: "1" } }] })
-    expect(decodeCheckpoint("http://hyper.invalid/v1/checkpoint/r/steps", "{}", now)).toBeUndefined()
+    for (const other of ["/v1/checkpoint/r/steps", "/v1/checkpoint/r/async/more", "/v1/checkpoint//async", "/e/none?to=/v1/checkpoint/r/async"]) expect(decodeCheckpoint(`http://hyper.invalid${other}`, "{}", now)).toBeUndefined()
   })
 })
 

@@ -1,9 +1,8 @@
 /**
- * The SDK, in this process: calls go to its fetch handler, and what it posts while it runs comes back through the client's `fetch`.
+ * The SDK, in this process: calls go to its handler, and what it posts while it runs comes back through the client's `fetch`.
  * Nothing listens on any socket, and no `INNGEST_*` variable of the user's environment changes where the steps go.
  */
-import { Inngest } from "inngest"
-import { serve } from "inngest/edge"
+import { Inngest, InngestCommHandler } from "inngest"
 import type { WorkflowBody } from "../../run/Durable.ts"
 import { appId, makeFunction } from "../function.ts"
 import { type Call, decodeCheckpoint, decodeReply, encodeCall, type FinishedStep, origin, type Reply } from "./Protocol.ts"
@@ -15,6 +14,9 @@ export interface Channel {
 }
 
 const answer = (status: number): Response => new Response("{}", { status, headers: { "content-type": "application/json" } })
+/** The SDK looks at the status of these and never reads their body, so that one of each will do for all steps. */
+const stored = answer(200)
+const refused = answer(409)
 
 /** `checkpoint` gets each step that finished inside a call before the next one begins. */
 export const makeChannel = (body: WorkflowBody, attempts: number, checkpoint: (runId: string, steps: ReadonlyArray<FinishedStep>) => Promise<Stored>): Channel => {
@@ -23,20 +25,35 @@ export const makeChannel = (body: WorkflowBody, attempts: number, checkpoint: (r
     const posted = decodeCheckpoint(url, typeof init?.body === "string" ? init.body : "", Date.now())
     if (posted === undefined) return answer(404)
     const steps = posted.ops.flatMap((op) => (op._tag === "Finished" ? [op.step] : []))
-    const stored = await checkpoint(posted.runId, steps)
+    const outcome = await checkpoint(posted.runId, steps)
     // 409 ends the call after this step; 5xx is tried again, and then the call itself answers with the step
-    return answer(stored === "stored" ? 200 : stored === "refused" ? 409 : 503)
+    return outcome === "stored" ? stored : outcome === "refused" ? refused : answer(503)
   }
-  const quiet = { info: ignore, warn: ignore, error: ignore, debug: ignore }
+  // a logger without `flush` is given a timer's tick to write in, at the end of every call
+  const quiet = { info: ignore, warn: ignore, error: ignore, debug: ignore, flush: ignore }
   const client = new Inngest({ id: appId, isDev: true, baseUrl: origin, eventKey: "none", fetch, logger: quiet })
   // these getters go through the whole environment of the process, for each step: a third of what a step costs here
   Object.defineProperties(client, { env: { value: null }, headers: { value: client["headers"] } })
-  const handler = serve({ client, functions: [makeFunction(client, body, attempts)], serveOrigin: origin, servePath: "/api/inngest" })
+  // texts in and out: the web's Request and Response would stream them
+  const handler = new InngestCommHandler({
+    frameworkName: "hypernode",
+    client,
+    functions: [makeFunction(client, body, attempts)],
+    serveOrigin: origin,
+    servePath: "/api/inngest",
+    handler: ({ body, url }: { readonly body: string; readonly url: string }) => ({
+      body: () => body,
+      headers: (name) => (name.toLowerCase() === "host" ? "hyper.invalid" : null),
+      method: () => "POST",
+      url: () => new URL(url),
+      transformResponse: (response) => response
+    })
+  }).createHandler()
   return {
     call: async (call) => {
-      const { body, url } = encodeCall(call)
-      const response = await (handler as (request: Request) => Promise<Response>)(new Request(url, { method: "POST", headers: { host: "hyper.invalid", "content-type": "application/json" }, body }))
-      return decodeReply({ status: response.status, header: (name) => response.headers.get(name), body: await response.text() }, Date.now())
+      const { body, headers, status } = await handler(encodeCall(call))
+      const own = new Map(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+      return decodeReply({ status, header: (name) => own.get(name.toLowerCase()) ?? null, body }, Date.now())
     }
   }
 }

@@ -145,7 +145,7 @@ const parse = (body: string): unknown => {
 
 /** What the SDK posts while it runs; undefined for any other request of it. */
 export const decodeCheckpoint = (url: string, body: string, now: number): { readonly runId: string; readonly ops: ReadonlyArray<Op> } | undefined => {
-  const found = /\/v1\/checkpoint\/([^/]+)\/async$/.exec(new URL(url).pathname)
+  const found = /^[^?#]*\/v1\/checkpoint\/([^/?#]+)\/async(?:[?#]|$)/.exec(url)
   if (found === null) return undefined
   const { steps } = record(parse(body))
   return { runId: decodeURIComponent(found[1]!), ops: (Array.isArray(steps) ? steps : []).map((op) => decodeOp(op, now)) }
