@@ -16,13 +16,15 @@ export interface Passed {
 
 export interface Faults {
   /** of requests whose "METHOD path" matches: instead of passing them on */
-  answer?: { readonly match: RegExp; readonly status: number; readonly body?: string; readonly headers?: Record<string, string>; times: number }
+  answer?: { readonly match: RegExp; readonly status: number; readonly body?: string; readonly headers?: Record<string, string>; times: number; skip?: number }
   /** cuts the client off after so many bytes of an upload, so many times */
   cutUpload?: { readonly after: number; times: number }
   /** takes so many bytes of an upload and then no more, without ending it */
   stallUpload?: { readonly after: number }
-  /** cuts a blob's download off after so many bytes, so many times */
+  /** cuts a blob's download off after so many bytes, so many times; shorter ones pass */
   cutDownload?: { readonly after: number; times: number }
+  /** answers every download from its first byte */
+  noRanges?: boolean
   /** one bit of what goes up, or of a blob or manifest that comes down */
   flipUpload?: boolean
   flipDownload?: RegExp
@@ -64,19 +66,21 @@ export const startProxy = async (upstream: string): Promise<Proxy> => {
     const { faults } = proxy
     const name = `${entry.method} ${entry.path}`
     const isUpload = entry.method === "PUT" && entry.path.includes("/uploads/")
-    if (faults.answer !== undefined && faults.answer.times > 0 && faults.answer.match.test(name)) {
+    if (faults.answer !== undefined && faults.answer.times > 0 && faults.answer.match.test(name) && (faults.answer.skip ?? 0) > 0) faults.answer.skip!--
+    else if (faults.answer !== undefined && faults.answer.times > 0 && faults.answer.match.test(name)) {
       faults.answer.times--
       entry.status = faults.answer.status
       incoming.resume()
       return void outgoing.writeHead(faults.answer.status, { "content-type": "application/json", ...faults.answer.headers }).end(faults.answer.body ?? "")
     }
-    const out = forward({ hostname, port, method: incoming.method, path: target, headers: incoming.headers }, (answer) => {
+    const { range: _, ...withoutRange } = incoming.headers
+    const out = forward({ hostname, port, method: incoming.method, path: target, headers: faults.noRanges === true ? withoutRange : incoming.headers }, (answer) => {
       entry.status = answer.statusCode ?? 0
       const headers: IncomingHttpHeaders = { ...answer.headers }
       if (faults.lie?.test(name)) headers["docker-content-digest"] = WRONG
       outgoing.writeHead(entry.status, headers as Record<string, string>)
       let sent = 0
-      const cut = faults.cutDownload !== undefined && faults.cutDownload.times > 0 && entry.method === "GET" && entry.path.includes("/blobs/") ? faults.cutDownload : undefined
+      const cut = faults.cutDownload !== undefined && faults.cutDownload.times > 0 && entry.method === "GET" && entry.path.includes("/blobs/") && Number(answer.headers["content-length"]) > faults.cutDownload.after ? faults.cutDownload : undefined
       if (cut !== undefined) cut.times--
       answer.pipe(flip(faults.flipDownload?.test(name) === true)).on("data", (chunk: Buffer) => {
         if (cut !== undefined && sent + chunk.length > cut.after) {
