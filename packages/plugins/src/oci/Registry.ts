@@ -2,6 +2,7 @@
  * One repository of a registry, in the words of opencontainers/distribution-spec 1.1 ("Pull", "Push"; end-2 to end-11). Blobs go up whole
  * (POST, then one PUT): a registry checks the digest before it shows them. Credentials go to the registry's own origin and nowhere else.
  */
+import { createHash } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Authorization } from "./Authorization.ts"
 import { type Answer, type Asked, drained, exchange, type FileBody, textOf } from "./exchange.ts"
@@ -58,9 +59,8 @@ export class Registry {
     await drained(answer.body)
     if (answer.status === 404) return undefined
     if (answer.status !== 200) throw await this.#fault(answer)
-    const digest = digestHeader(answer)
-    if (digest !== undefined) return digest
-    throw new RegistryFault("does not say which digest a tag names")
+    // the header is optional: then the manifest itself says it
+    return digestHeader(answer) ?? `sha256:${createHash("sha256").update((await this.manifest(reference, signal)).bytes).digest("hex")}`
   }
 
   manifest(reference: string, signal: AbortSignal): Promise<Manifest> {

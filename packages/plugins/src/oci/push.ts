@@ -43,8 +43,8 @@ export const connect = Effect.fnUntraced(function*(
   const credentials = yield* credentialsFor(reference.host, options.credentials, tenant)
   const origin = originOf(reference.host, options.insecure)
   const authorization = new Authorization(credentials, { plainHttp: origin.startsWith("http:"), insecure: options.insecure === true && !isLoopback(reference.host) })
-  const named = options.credentials === undefined ? undefined : options.credentials === "docker" ? "Docker's configuration" : `secret ${options.credentials.$secret}`
-  return { registry: new Registry(origin, reference.repository, authorization, does === "push" ? "pull,push" : "pull", mountFrom), sought: { reference, does, credentials: named } }
+  const called = options.credentials === undefined ? undefined : options.credentials === "docker" ? "Docker's configuration" : `secret ${options.credentials.$secret}`
+  return { registry: new Registry(origin, reference.repository, authorization, does === "push" ? "pull,push" : "pull", mountFrom), sought: { reference, does, credentials: called } }
 })
 
 const mountable = (base: string, { host, repository }: Reference): string | undefined => {
@@ -61,6 +61,8 @@ export const push = Effect.fn("oci.push")(function*(options: PushOptions, source
   const mountFrom = mountable(source.base, reference)
   const { registry, sought } = yield* connect(options, reference, "push", context.tenant, mountFrom)
   const attempt = <A>(call: (signal: AbortSignal) => Promise<A>) => settled(call, (cause) => registryFailure(sought, cause))
+  // one request before the parallel ones: what is refused is refused once, and one token serves all
+  const named = yield* attempt((signal) => registry.resolve(tag, signal))
   const text = yield* attempt(() => readFile(blobPath(source.layout, source.digest), "utf8"))
   const manifest = JSON.parse(text) as { readonly config: Descriptor; readonly layers: ReadonlyArray<Descriptor> }
   const blobs = [...new Map([...manifest.layers, manifest.config].map((blob) => [blob.digest, blob])).values()]
@@ -86,7 +88,7 @@ export const push = Effect.fn("oci.push")(function*(options: PushOptions, source
   const outcomes = yield* Effect.raceFirst(sending, follow)
   yield* report()
   // by digest first: what the registry says that it has must be ours before a tag moves
-  yield* attempt((signal) => registry.putManifest(source.digest, source.digest, text, signal))
+  if (named !== source.digest) yield* attempt((signal) => registry.putManifest(source.digest, source.digest, text, signal))
   const tagged = yield* attempt((signal) => tagOnce({ registry, tag, digest: source.digest, text, scratch: context.scratch, effectKey: context.effectKey }, signal))
   const sent = outcomes.filter(({ outcome }) => outcome === "sent")
   const mounted = outcomes.filter(({ outcome }) => outcome === "mounted").length

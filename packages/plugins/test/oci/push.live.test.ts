@@ -73,8 +73,8 @@ describe.skipIf(!registryPresent)("push", () => {
     const first = await packageOnce(w, to(), files)
     proxy.passed.length = 0
     expect((await packageOnce(w, to(), files)).pushed).toEqual(first.pushed)
-    expect(proxy.passed.map(({ method, path }) => `${method} ${path.split("/").at(-2)}`).filter((line) => !line.startsWith("HEAD"))).toEqual(["PUT manifests"])
-    expect(proxy.uploads()).toEqual([])
+    expect(proxy.passed.map(({ method, path }) => `${method} ${path.split("/").at(-2)}`).filter((line) => !line.startsWith("HEAD"))).toEqual([])
+    expect(proxy.passed).toHaveLength(1 + 1 + 4 + 1) // a challenge, the tag, four blobs, the tag
     proxy.passed.length = 0
     const third = await packageOnce(w, to(), { ...files, "tokenizer.json": "[1]" })
     // the tokenizer, and the config that names it
