@@ -98,9 +98,10 @@ export class Registry {
       counted = 0
       if (await this.#hasBlob(digest, signal)) return "there"
       const from = mountFrom === undefined || mountFrom === this.#repository ? "" : `&from=${encodeURIComponent(mountFrom)}`
+      // without `from` a registry may look for the blob itself (1.1), or open an upload as if nothing had been asked
       let opened = await this.#call({ method: "POST", path: `blobs/uploads/?mount=${digest}${from}` }, signal)
-      // a repository that may not be read from is no reason not to send
-      if (from !== "" && [401, 403, 404].includes(opened.status)) {
+      // one that does not know the question, or may not answer it, still takes the blob
+      if (opened.status >= 400 && opened.status < 500 && opened.status !== 429) {
         await drained(opened.body)
         opened = await this.#call({ method: "POST", path: "blobs/uploads/" }, signal)
       }

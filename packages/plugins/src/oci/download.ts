@@ -32,7 +32,7 @@ const hashed = async (path: string, size: number): Promise<Hash> => {
   return hash
 }
 
-/** The file's path, verified; the caller holds the lock on it. */
+/** The file's path, verified. The caller holds the blob's lock until it has moved the file away. */
 export const download = async (wanted: Wanted, signal: AbortSignal): Promise<string> => {
   const { cache, file, onBytes } = wanted
   const path = partialPath(cache, file.digest)

@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto"
 import { mkdir, rm, symlink } from "node:fs/promises"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { TREE_MEDIA_TYPE } from "@hypernode/engine/artifact/Artifact"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { canonicalJson } from "@hypernode/engine/artifact/canonicalJson"
@@ -22,18 +21,6 @@ import { registryFailure } from "./registryFailure.ts"
 import { settled } from "./settled.ts"
 
 const PARALLEL = 4
-const LOCK_MILLIS = 300
-
-/** One process at a time for one blob of the cache. */
-const locked = async <A>(path: string, signal: AbortSignal, body: () => Promise<A>): Promise<A> => {
-  while (!takeLock(path)) await sleep(LOCK_MILLIS, undefined, { signal })
-  try {
-    return await body()
-  } finally {
-    releaseLock(path)
-  }
-}
-
 export const pullModel = Effect.fn("oci.pullModel")(function*({ cache, options, scratch, tenant }: StageContext<PullOptions, unknown>) {
   const artifacts = yield* ArtifactStore
   const progress = yield* Progress
@@ -58,15 +45,23 @@ export const pullModel = Effect.fn("oci.pullModel")(function*({ cache, options, 
       yield* Effect.sleep("250 millis")
     }
   })
-  const fetchOne = Effect.fnUntraced(function*(file: (typeof files)[number]) {
-    if (yield* artifacts.has(file.digest)) {
-      done += file.size
-      return { ...file, mediaType: "application/octet-stream" }
-    }
-    const lock = `${partialPath(cache, file.digest)}.lock`
-    const path = yield* attempt((signal) => locked(lock, signal, () => download({ registry, file, cache, onBytes: (bytes) => (done += bytes) }, signal)))
-    return yield* Effect.mapError(artifacts.putFile(path, "application/octet-stream", { move: true }), artifactFailure)
+  /** One process at a time for one blob of the cache; let go with the scope, also when a run is cancelled while it waits. */
+  const lockOf = Effect.fnUntraced(function*(path: string) {
+    const take = Effect.acquireRelease(attempt(async () => takeLock(path)), (taken) => Effect.sync(() => taken && releaseLock(path)))
+    while (!(yield* take)) yield* Effect.sleep("300 millis")
   })
+  const here = Effect.fnUntraced(function*(file: (typeof files)[number]) {
+    const has = yield* artifacts.has(file.digest)
+    if (has) done += file.size
+    return has
+  })
+  const fetchOne = Effect.fnUntraced(function*(file: (typeof files)[number]) {
+    if (yield* here(file)) return
+    yield* lockOf(`${partialPath(cache, file.digest)}.lock`)
+    if (yield* here(file)) return // another step has brought it meanwhile
+    const path = yield* attempt((signal) => download({ registry, file, cache, onBytes: (bytes) => (done += bytes) }, signal))
+    yield* Effect.mapError(artifacts.putFile(path, "application/octet-stream", { move: true }), artifactFailure)
+  }, Effect.scoped)
   const distinct = [...new Map(files.map((file) => [file.digest, file])).values()]
   yield* Effect.raceFirst(Effect.forEach(distinct, fetchOne, { concurrency: PARALLEL }), follow)
   done = total

@@ -1,7 +1,8 @@
 /** Who is let in, and what is said to whom: tokens that Debian's docker-registry checks, certificates, redirects, Docker's configuration. */
 import { execFile, execFileSync } from "node:child_process"
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { createServer, type RequestListener } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
@@ -140,6 +141,17 @@ describe.skipIf(!registryPresent || !opensslPresent)("certificates", () => {
       expect(refused).toContain("does not trust (DEPTH_ZERO_SELF_SIGNED_CERT)")
       expect(refused).toContain("NODE_EXTRA_CA_CERTS")
       await push({ NODE_EXTRA_CA_CERTS: certificate.certificate })
+      // one behind a proxy that does not know its own address would have the model sent in the open
+      const misled = createSecureServer({ cert: await readFile(certificate.certificate), key: await readFile(certificate.key) }, (request, response) =>
+        request.method === "POST" ? void response.writeHead(202, { location: `http://${request.headers.host}/upload` }).end() : void response.writeHead(404).end()
+      )
+      await new Promise<void>((resolve) => misled.listen(0, "127.0.0.1", resolve))
+      await writeFile(join(w.home, "job.json"), JSON.stringify({ options: { push: { to: `127.0.0.1:${(misled.address() as AddressInfo).port}/a/b`, insecure: false } }, checkpoint: exportedOf(await w.tree(freshFiles())) }))
+      const open = await push({ NODE_EXTRA_CA_CERTS: certificate.certificate }).catch((error: { stderr: string }) => error.stderr)
+      misled.closeAllConnections()
+      misled.close()
+      expect(open).toContain("is spoken to by https and sends uploads to http://")
+      expect(open).toContain("X-Forwarded-Proto")
       // and plain http is not tried in secret, nor TLS where there is none
       await expect(packageOnce(w, { push: { to: `${registry.host}/team/secure` } }, freshFiles())).rejects.toMatchObject({ message: expect.stringContaining("HTTP 400") })
       const plain = await startRegistry()

@@ -68,6 +68,13 @@ describe.skipIf(!registryPresent)("pull", () => {
     expect(blobs()).toEqual([])
   })
 
+  it("brings a blob once, also for two steps that want it at the same time", async () => {
+    const [one, other] = await Promise.all([pull(), pull()])
+    expect(other).toEqual(one)
+    expect(blobs()).toHaveLength(Object.keys(files).length)
+    expect(await partials()).toEqual([])
+  })
+
   it.skipIf(!skopeoPresent)("takes what skopeo put there", async () => {
     await promisify(execFile)("skopeo", ["copy", "--insecure-policy", "--dest-tls-verify=false", "--dest-creds", secretValue, `oci:${join(author.home, "packages", "support-bot")}:latest`, `docker://${registry.host}/other/base:by-skopeo`])
     expect((await pull("/other/base:by-skopeo")).revision).toBe(digest)

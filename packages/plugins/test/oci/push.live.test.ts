@@ -92,6 +92,11 @@ describe.skipIf(!registryPresent)("push", () => {
     expect(proxy.uploads()).toHaveLength(2)
     expect(w.logged.at(-1)).toContain("2 mounted")
     expect(await digestAt(registry.host, `${repository}-tuned`, "latest")).toBe(tuned.digest)
+    // a registry that does not take the question still takes the blobs
+    proxy.passed.length = 0
+    proxy.faults = { answer: { match: /POST .*mount=/, status: 400, times: 99 } }
+    await packageOnce(w, to(), freshFiles())
+    expect(proxy.uploads()).toHaveLength(3) // the tokenizer is there already
   })
 
   it("says whether it still stands there: the tag is asked", async () => {
