@@ -99,7 +99,9 @@ export class Authorization {
       refresh === undefined
         ? { method: "GET", url, headers: basic === undefined ? {} : { authorization: basic }, signal }
         : { method: "POST", url, headers: { "content-type": "application/x-www-form-urlencoded" }, body: form.toString(), signal }
-    )
+    ).catch((error: Error) => {
+      throw Object.assign(error, { at: realm.host }) // whoever tells of it must name the right host
+    })
     if (answer.status !== 200) {
       await drained(answer.body)
       throw new RegistryFault(`its token server ${realm.host} answers HTTP ${answer.status}`, { status: answer.status === 400 ? 401 : answer.status, code: "TOKEN" })

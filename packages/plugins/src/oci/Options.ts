@@ -3,7 +3,6 @@ import { SecretRef } from "@hypernode/engine/capability/Secrets"
 import type { PlanNote } from "@hypernode/engine/plugin/Plugin"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { hasDockerCredentials } from "./DockerConfig.ts"
 import { ANNOTATION_PREFIX } from "./ModelPack.ts"
 import { isLoopback, originOf, parseReference, referenceOf, TAG } from "./Reference.ts"
 
@@ -58,6 +57,7 @@ export const registryNotes = (text: string, { credentials, insecure }: Access): 
       notes.push({ level: "warn", message: `${host} is spoken to unencrypted: whoever is on the way can read and change the model${credentials === undefined ? "" : " and read the credentials"}`, remedy: "leave insecure out where the registry speaks TLS" })
     }
     if (credentials === "docker") {
+      const { hasDockerCredentials } = await import("./DockerConfig.ts")
       const fault = await hasDockerCredentials(host)
       if (fault !== undefined) notes.push({ level: "refuse", message: fault.message, remedy: fault.remedy })
     }

@@ -46,7 +46,7 @@ export const exchange = ({ body, headers, method, signal, url }: Asked): Promise
     const silent = (millis: number) => request.setTimeout(millis, () => request.destroy(Object.assign(new Error("no byte came or went"), { code: "ETIMEDOUT" })))
     silent(IDLE_MILLIS)
     request.on("error", reject)
-    const file = typeof body === "object" ? createReadStream(body.path, { highWaterMark: CHUNK, end: Math.max(0, body.size - 1) }) : undefined
+    const file = typeof body === "object" && body.size > 0 ? createReadStream(body.path, { highWaterMark: CHUNK, end: body.size - 1 }) : undefined
     request.on("close", () => file?.destroy())
     request.on("response", (answer) => {
       if (file !== undefined && !request.writableFinished) {
@@ -56,14 +56,16 @@ export const exchange = ({ body, headers, method, signal, url }: Asked): Promise
       }
       resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: answer })
     })
-    if (file === undefined) return void request.end(body)
-    if (length === 0) {
-      file.destroy()
-      return void request.end()
-    }
+    if (file === undefined || typeof body !== "object") return void request.end(typeof body === "string" ? body : undefined)
     request.on("finish", () => silent(COMMIT_MILLIS))
-    file.on("data", (chunk) => (body as FileBody).onBytes(chunk.length))
+    let read = 0
+    file.on("data", (chunk) => {
+      read += chunk.length
+      body.onBytes(chunk.length)
+    })
     file.on("error", (error) => request.destroy(error))
+    // the other side would wait for the rest
+    file.on("end", () => read < body.size && request.destroy(Object.assign(new Error("the file is shorter than it was"), { code: "EIO" })))
     file.pipe(request)
   })
 

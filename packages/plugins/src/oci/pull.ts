@@ -11,16 +11,17 @@ import { artifactFailure } from "@hypernode/engine/stage/artifactFailure"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import * as Effect from "effect/Effect"
 import { releaseLock, takeLock } from "../trainer/BuildLock.ts"
+import { connect } from "./connect.ts"
 import { download, partialPath } from "./download.ts"
 import { modelFilesOf } from "./ModelManifest.ts"
 import type { PullOptions } from "./Options.ts"
-import { connect } from "./push.ts"
 import { referenceOf } from "./Reference.ts"
 import { ContentFault, DigestFault } from "./RegistryFault.ts"
 import { registryFailure } from "./registryFailure.ts"
 import { settled } from "./settled.ts"
 
 const PARALLEL = 4
+
 export const pullModel = Effect.fn("oci.pullModel")(function*({ cache, options, scratch, tenant }: StageContext<PullOptions, unknown>) {
   const artifacts = yield* ArtifactStore
   const progress = yield* Progress

@@ -1,17 +1,13 @@
 /** A package that stands in its layout goes to a registry: blobs that are missing there, then the manifest by its digest, the tag last. */
 import { readFile } from "node:fs/promises"
-import type { Secrets } from "@hypernode/engine/capability/Secrets"
 import { Progress } from "@hypernode/engine/stage/Progress"
-import type { StageError } from "@hypernode/engine/stage/StageError"
 import * as Effect from "effect/Effect"
-import { Authorization } from "./Authorization.ts"
-import { credentialsFor } from "./Credentials.ts"
+import { connect } from "./connect.ts"
 import { blobPath } from "./Layout.ts"
 import type { Descriptor } from "./ModelPack.ts"
 import type { PushOptions } from "./Options.ts"
-import { isLoopback, originOf, type Reference, referenceOf } from "./Reference.ts"
-import { Registry } from "./Registry.ts"
-import { registryFailure, type Sought } from "./registryFailure.ts"
+import { type Reference, referenceOf } from "./Reference.ts"
+import { registryFailure } from "./registryFailure.ts"
 import { settled } from "./settled.ts"
 import { tagOnce } from "./TagOnce.ts"
 
@@ -31,21 +27,6 @@ export interface Source {
   /** of the base model: `oci:host/repository@…` where it came from a registry, whose blobs can then be mounted */
   readonly base: string
 }
-
-/** The client for one reference, with credentials resolved. */
-export const connect = Effect.fnUntraced(function*(
-  options: Pick<PushOptions, "credentials" | "insecure">,
-  reference: Reference,
-  does: Sought["does"],
-  tenant: string,
-  mountFrom?: string
-): Effect.fn.Return<{ readonly registry: Registry; readonly sought: Sought }, StageError, Secrets> {
-  const credentials = yield* credentialsFor(reference.host, options.credentials, tenant)
-  const origin = originOf(reference.host, options.insecure)
-  const authorization = new Authorization(credentials, { plainHttp: origin.startsWith("http:"), insecure: options.insecure === true && !isLoopback(reference.host) })
-  const called = options.credentials === undefined ? undefined : options.credentials === "docker" ? "Docker's configuration" : `secret ${options.credentials.$secret}`
-  return { registry: new Registry(origin, reference.repository, authorization, does === "push" ? "pull,push" : "pull", mountFrom), sought: { reference, does, credentials: called } }
-})
 
 const mountable = (base: string, { host, repository }: Reference): string | undefined => {
   const [, from] = /^oci:(.+)@sha256:[0-9a-f]{64}$/.exec(base) ?? []

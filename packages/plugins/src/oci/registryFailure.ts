@@ -26,7 +26,7 @@ const local = (sought: Sought, code: string): StageError => {
     : new StageError({ reason: "Missing", message: `A blob of the package cannot be read (${code}).`, remedy: "Run again: packaging makes what is missing." })
 }
 
-const network = ({ reference: { host } }: Sought, code: string): StageError => {
+const network = (host: string, code: string): StageError => {
   if (TLS.test(code)) return new StageError({ reason: "Denied", message: `${host} shows a certificate that this machine does not trust (${code}).`, remedy: "Put the authority's certificate (PEM) into a file, set NODE_EXTRA_CA_CERTS to it, then `hyper stop` and run again." })
   if (code === "EPROTO" || code.startsWith("ERR_SSL_")) return new StageError({ reason: "InvalidInput", message: `${host} does not speak TLS.`, remedy: "If it is a registry in a network that you trust, say insecure: true; model and credentials then cross it unencrypted." })
   if (code.startsWith("HPE_")) return new StageError({ reason: "InvalidInput", message: `${host} answers something that is not HTTP (${code}).`, remedy: "Check host and port; a registry that speaks TLS on this machine wants insecure: false." })
@@ -50,7 +50,7 @@ export const registryFailure = (sought: Sought, cause: unknown): StageError => {
   }
   if (!(cause instanceof RegistryFault)) {
     const code = codeOf(cause)
-    return DISK.has(code) || LOCAL.has(code) ? local(sought, code) : network(sought, code)
+    return DISK.has(code) || LOCAL.has(code) ? local(sought, code) : network((cause as { readonly at?: string } | undefined)?.at ?? host, code)
   }
   const { code, detail, retryAfter, status } = cause
   const told = [code, detail].filter((part) => part !== "").join(": ")
@@ -60,6 +60,8 @@ export const registryFailure = (sought: Sought, cause: unknown): StageError => {
   if (code === "UNENCRYPTED" || code === "DOWNGRADE") return new StageError({ reason: "Denied", message: `${host} ${cause.message}.`, remedy: "A registry behind a TLS proxy must know its own address: set X-Forwarded-Proto at the proxy, or the registry's http.host." })
   if (status === 401 || status === 403) return refused(sought)
   if (code === "DIGEST_INVALID") return new StageError({ reason: "Corrupt", message: `What arrived at ${host} is not what its digest names: ${said}`, remedy: "No tag was set. Run again; if it happens twice, check this machine's disk and what lies between it and the registry." })
+  // an upload that a restarted registry has forgotten, or a blob that was cleaned away before its manifest came
+  if (does === "push" && /^(MANIFEST_)?BLOB_(UNKNOWN|UPLOAD_UNKNOWN|UPLOAD_INVALID)$/.test(code)) return new StageError({ reason: "Unavailable", message: `${host} has lost what was sent: ${said}`, remedy: "No tag was set. `hyper resume` sends what is missing." })
   if (status === 413) return new StageError({ reason: "InvalidInput", message: `${host} takes no blob of this size: ${said}`, remedy: "Raise the limit of the proxy before the registry (nginx: client_max_body_size 0)." })
   if (status === 405 || code === "UNSUPPORTED") return new StageError({ reason: "Denied", message: `${host} is a registry that cannot be written to: ${said}`, remedy: "Push to another registry: this one only mirrors, or is set to read-only." })
   if (status === 404 && does === "pull") return new StageError({ reason: "InvalidInput", message: `${host} has no such model: ${said}`, remedy: `Check name and tag${sought.credentials === undefined ? "; if it is private, pass credentials" : ""}.` })

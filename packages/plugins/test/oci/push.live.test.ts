@@ -167,6 +167,23 @@ describe.skipIf(!registryPresent)("push", () => {
       expect((await packageOnce(w, to(), files)).pushed?.tag).toBe("v1")
     })
 
+    it("one that lost an upload is tried again by the durable layer; one that takes no such size, or nothing at all, is not", async () => {
+      const answers = [
+        [404, "BLOB_UPLOAD_INVALID", /PUT .*uploads/, "Unavailable", "has lost what was sent"],
+        [400, "MANIFEST_BLOB_UNKNOWN", /PUT .*manifests/, "Unavailable", "has lost what was sent"],
+        [413, "", /PUT .*uploads/, "InvalidInput", "takes no blob of this size"],
+        [405, "UNSUPPORTED", /POST/, "Denied", "cannot be written to"],
+        [404, "NAME_UNKNOWN", /POST/, "InvalidInput", "has no repository"],
+        [507, "", /PUT .*uploads/, "OutOfSpace", "has no room left"],
+        [403, "DENIED", /POST/, "Denied", "does not accept"]
+      ] as const
+      for (const [status, code, match, reason, says] of answers) {
+        proxy.faults = { answer: { match, status, body: code === "" ? "<html>" : JSON.stringify({ errors: [{ code, message: "m" }] }), times: 99 } }
+        await expect(packageOnce(w, to(), freshFiles(1000))).rejects.toMatchObject({ reason, message: expect.stringContaining(says) })
+      }
+      expect(await tagsOf(registry.host, repository)).toEqual([])
+    })
+
     it("a full registry: its disk, not ours", async () => {
       if (!mountsPossible()) return expect(process.env["CI"], "no mount namespaces here: a full disk is not tested").toBeUndefined()
       const small = await startRegistry({ disk: 2 })
