@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
 import { promisify } from "node:util"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import { Authorization } from "../../src/oci/Authorization.ts"
 import { dockerCredentials, hasDockerCredentials } from "../../src/oci/DockerConfig.ts"
 import { Registry } from "../../src/oci/Registry.ts"
@@ -77,14 +77,20 @@ describe.skipIf(!registryPresent || !opensslPresent)("tokens", () => {
 
   it("asks again before one runs out", async () => {
     tokens.expiresIn = 11 // usable for a second
-    const registryClient = new Registry(`http://${registry.host}`, "team/tokens", new Authorization({ username: USER, password: PASSWORD }, { plainHttp: true, insecure: false }), "pull")
+    const client = new Registry(`http://${registry.host}`, "team/tokens", new Authorization({ username: USER, password: PASSWORD }, { plainHttp: true, insecure: false }), "pull")
     const signal = new AbortController().signal
-    await registryClient.resolve("latest", signal)
-    await registryClient.resolve("latest", signal)
-    expect(tokens.requests).toHaveLength(1)
-    await new Promise((resolve) => setTimeout(resolve, 1100))
-    await registryClient.resolve("latest", signal)
-    expect(tokens.requests).toHaveLength(2)
+    // a clock that stands still, so that a busy machine changes nothing
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() })
+    try {
+      await client.resolve("latest", signal)
+      await client.resolve("latest", signal)
+      expect(tokens.requests).toHaveLength(1)
+      vi.setSystemTime(Date.now() + 1100)
+      await client.resolve("latest", signal)
+      expect(tokens.requests).toHaveLength(2)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it("is refused with wrong credentials, and where the token allows too little", async () => {
