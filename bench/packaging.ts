@@ -21,7 +21,8 @@ import type { ShortStage } from "@hypernode/engine/plugin/Plugin"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import type { Exported, Packaged } from "@hypernode/engine/stage/values"
 import * as Effect from "effect/Effect"
-import plugin, { type OciOptions } from "../packages/plugins/src/oci/plugin.ts"
+import type { OciOptions } from "../packages/plugins/src/oci/Options.ts"
+import plugin from "../packages/plugins/src/oci/plugin.ts"
 
 const MIB = 1 << 20
 const ADAPTER_MIB = 8

@@ -15,7 +15,8 @@ const given = (options: unknown, path: ReadonlyArray<PropertyKey>): string => {
   const value = path.reduce<unknown>((inner, key) => (typeof inner === "object" && inner !== null ? (inner as Record<PropertyKey, unknown>)[key] : undefined), options)
   if (value === undefined) return "nothing"
   if (value === null || typeof value === "number" || typeof value === "boolean") return String(value)
-  if (typeof value === "string") return value.length > 40 || path.some((key) => SECRET.test(String(key))) ? "a string" : JSON.stringify(value)
+  // `user:password@host` in an address is a secret as well
+  if (typeof value === "string") return value.length > 40 || /:[^/]*@/.test(value) || path.some((key) => SECRET.test(String(key))) ? "a string" : JSON.stringify(value)
   return Array.isArray(value) ? "an array" : "an object"
 }
 

@@ -6,7 +6,7 @@ import { Digest } from "../artifact/Digest.ts"
 /** A base model: `tree` holds config.json, tokenizer files and *.safetensors. */
 export const Model = Schema.Struct({
   name: Schema.String,
-  /** where it came from: `hf:<repo>@<revision>` or `file:<name>`; never an absolute path */
+  /** where it came from: `hf:<repo>@<revision>`, `oci:<host>/<repository>@<digest>` or `file:<name>`; never an absolute path */
   source: Schema.String,
   revision: Schema.String,
   tree: ArtifactRef,
@@ -126,7 +126,9 @@ export const Packaged = Schema.Struct({
   /** path of the OCI layout below the home, `/`-separated */
   layout: Schema.String,
   size: Schema.Int,
-  exported: Exported
+  exported: Exported,
+  /** where it was pushed to: `host/repository@sha256:…`, and the tag that was set there */
+  pushed: Schema.optionalKey(Schema.Struct({ reference: Schema.String, tag: Schema.String }))
 })
 export type Packaged = typeof Packaged.Type
 

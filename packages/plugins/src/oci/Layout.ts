@@ -32,7 +32,8 @@ const syncDirectory = async (path: string): Promise<void> => {
   }
 }
 
-const writeAtomically = async (path: string, text: string): Promise<void> => {
+/** A file that is there whole or not at all, after a crash too. */
+export const writeAtomically = async (path: string, text: string): Promise<void> => {
   const temporary = `${path}.${randomBytes(6).toString("hex")}`
   const file = await open(temporary, "wx", 0o644)
   try {

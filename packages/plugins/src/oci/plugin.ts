@@ -7,25 +7,10 @@ import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import type { Packaged } from "@hypernode/engine/stage/values"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import { addBlob, LayoutFault, prepareLayout, standsIn, tagManifest } from "./Layout.ts"
-import { ANNOTATION_PREFIX, ARTIFACT_TYPE, CONFIG_MEDIA_TYPE, configOf, MANIFEST_MEDIA_TYPE, manifestOf } from "./ModelPack.ts"
-
-const NAME = /^[a-z0-9]+(?:[._-]+[a-z0-9]+)*$/
-
-export const OciOptions = Schema.Struct({
-  name: Schema.optionalKey(Schema.String.check(Schema.isPattern(NAME, { message: "lower-case letters and digits, with . _ - between them" }), Schema.isMaxLength(128))),
-  tag: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^\w[\w.-]{0,127}$/, { message: "letters, digits, _ . -; at most 128" }))),
-  annotations: Schema.optionalKey(
-    Schema.Record(Schema.String, Schema.String).check(
-      Schema.makeFilter((annotations) => {
-        const ours = Object.keys(annotations).find((key) => key.startsWith(ANNOTATION_PREFIX))
-        return ours === undefined ? undefined : `${ours}: annotations under ${ANNOTATION_PREFIX} are set by this plugin`
-      })
-    )
-  )
-})
-export type OciOptions = typeof OciOptions.Type
+import { ARTIFACT_TYPE, CONFIG_MEDIA_TYPE, configOf, MANIFEST_MEDIA_TYPE, manifestOf } from "./ModelPack.ts"
+import { OciOptions, PullOptions, registryNotes } from "./Options.ts"
+import { referenceOf } from "./Reference.ts"
 
 /** A pipeline's name as an OCI name: `Support Bot` → `support-bot`. */
 const packageName = (options: OciOptions, pipeline: string): string =>
@@ -57,7 +42,10 @@ const dtypeOf = Effect.fnUntraced(function*(store: ArtifactStore["Service"], tre
   return typeof name === "string" ? name : undefined
 })
 
-const run = Effect.fn("oci.package")(function*({ home, input, options, pipeline }: StageContext<OciOptions, { readonly checkpoint: Packaged["exported"] }>) {
+/** The client is loaded where it is used: planning needs none of it. */
+const pushing = Effect.promise(() => import("./push.ts"))
+
+const run = Effect.fn("oci.package")(function*({ effectKey, home, input, options, pipeline, scratch, tenant }: StageContext<OciOptions, { readonly checkpoint: Packaged["exported"] }>) {
   const store = yield* ArtifactStore
   const progress = yield* Progress
   const exported = input.checkpoint
@@ -89,22 +77,47 @@ const run = Effect.fn("oci.package")(function*({ home, input, options, pipeline 
   }
   yield* onDisk(what, () => tagManifest(layout, tag, { mediaType: MANIFEST_MEDIA_TYPE, artifactType: ARTIFACT_TYPE, digest: manifest.digest, size: manifest.size }))
   yield* progress.log(`Packaged ${name}:${tag} as ${manifest.digest} (${tree.files.length} files, ${bytes} bytes)`)
-  return { name, digest: manifest.digest, manifest, artifactType: ARTIFACT_TYPE, layout: `packages/${name}`, size: bytes + config.size + manifest.size, exported } satisfies Packaged
+  const pushed = options.push === undefined ? undefined : yield* (yield* pushing).push(options.push, { layout, digest: manifest.digest, base: exported.base.source }, { tenant, scratch, effectKey, tag })
+  return { name, digest: manifest.digest, manifest, artifactType: ARTIFACT_TYPE, layout: `packages/${name}`, size: bytes + config.size + manifest.size, exported, ...(pushed !== undefined && { pushed }) } satisfies Packaged
+})
+
+/** How large a package will be is known only when the model is: the plan names the place. */
+const estimatePackage = Effect.fnUntraced(function*({ push, tag }: OciOptions) {
+  const layout = "writes an OCI layout below packages/ of the home"
+  if (push === undefined) return { notes: [], sideEffects: [layout], tools: [], hosts: [] }
+  const { host, repository, tag: named } = referenceOf(push.to)
+  return { notes: yield* registryNotes(push.to, push), sideEffects: [layout, `pushes the package to ${host}/${repository}:${named ?? tag ?? "latest"}`], tools: [], hosts: [host] }
+})
+
+const estimateModel = Effect.fnUntraced(function*(options: PullOptions) {
+  const { digest, host, repository, tag } = referenceOf(options.model)
+  const pinned = digest === undefined ? [{ level: "info" as const, message: `${host}/${repository}:${tag ?? "latest"} is pinned to its digest when the step first runs` }] : []
+  return { notes: [...pinned, ...(yield* registryNotes(options.model, options))], sideEffects: [], tools: [], hosts: [host] }
 })
 
 export default definePlugin({
   id: "oci",
-  version: "1.0.0",
+  version: "1.1.0",
   stages: {
     package: stage({
       kind: "package",
       effect: "pure",
       options: OciOptions,
-      estimate: () => Effect.succeed({ notes: [], sideEffects: ["writes an OCI layout below packages/ of the home"], tools: [], hosts: [] }),
+      estimate: estimatePackage,
       // The name comes from the pipeline, which is no part of the cache key: a result under another name is not this pipeline's.
-      alive: (output, { home, options, pipeline }) =>
-        output.name === packageName(options, pipeline) ? Effect.promise(() => standsIn(join(home, ...output.layout.split("/")), output.digest)) : Effect.succeed(false),
+      alive: Effect.fnUntraced(function*(output, { home, options, pipeline, tenant }) {
+        if (output.name !== packageName(options, pipeline)) return false
+        if (!(yield* Effect.promise(() => standsIn(join(home, ...output.layout.split("/")), output.digest)))) return false
+        return options.push === undefined || (yield* (yield* pushing).stillPushed(options.push, output.pushed, output.digest, { tenant, tag: options.tag ?? "latest" }))
+      }),
       body: { run }
+    }),
+    select: stage({
+      kind: "select",
+      effect: "pure",
+      options: PullOptions,
+      estimate: estimateModel,
+      body: { run: (context) => Effect.flatMap(Effect.promise(() => import("./pull.ts")), ({ pullModel }) => pullModel(context)) }
     })
   }
 })

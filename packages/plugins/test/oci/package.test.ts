@@ -10,7 +10,8 @@ import * as Schema from "effect/Schema"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { addBlob, blobPath, prepareLayout, tagManifest } from "../../src/oci/Layout.ts"
 import { paramSize } from "../../src/oci/ModelPack.ts"
-import plugin, { OciOptions } from "../../src/oci/plugin.ts"
+import { OciOptions } from "../../src/oci/Options.ts"
+import plugin from "../../src/oci/plugin.ts"
 import { exportedOf, modelFiles, world, type World } from "./world.ts"
 
 const definition = plugin.stages.package!

@@ -8,7 +8,8 @@ import type { ShortStage } from "@hypernode/engine/plugin/Plugin"
 import type { Packaged } from "@hypernode/engine/stage/values"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { blobPath } from "../../src/oci/Layout.ts"
-import plugin, { type OciOptions } from "../../src/oci/plugin.ts"
+import type { OciOptions } from "../../src/oci/Options.ts"
+import plugin from "../../src/oci/plugin.ts"
 import { exportedOf, modelFiles, world, type World } from "./world.ts"
 
 const skopeo = async (...args: ReadonlyArray<string>) => (await promisify(execFile)("skopeo", args)).stdout

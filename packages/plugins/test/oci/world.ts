@@ -4,6 +4,8 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { make } from "@hypernode/engine/artifact/FileArtifactStore"
+import { Secrets } from "@hypernode/engine/capability/Secrets"
+import { make as makeSecrets } from "@hypernode/engine/capability/Secrets.layer"
 import type { StageContext } from "@hypernode/engine/plugin/Plugin"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import type { Exported, Model } from "@hypernode/engine/stage/values"
@@ -14,21 +16,28 @@ export interface World {
   readonly store: ArtifactStore["Service"]
   readonly tree: (files: Readonly<Record<string, string | Uint8Array>>) => Promise<Exported["tree"]>
   readonly context: <Options, Input>(options: Options, input: Input, pipeline?: string) => StageContext<Options, Input>
+  readonly provided: <A, E>(effect: Effect.Effect<A, E, any>) => Effect.Effect<A, E>
   readonly run: <A, E>(effect: Effect.Effect<A, E, any>) => Promise<A>
   readonly logged: Array<string>
+  readonly reported: Array<{ readonly done: number; readonly total?: number; readonly unit: string; readonly label: string }>
   readonly dispose: () => Promise<void>
 }
 
-export const world = async (): Promise<World> => {
-  const home = await mkdtemp(join(tmpdir(), "oci-"))
+/** `environment`: where the secrets of the home's own tenant come from; `at`: a home that is there already. */
+export const world = async (environment: Readonly<Record<string, string>> = {}, at?: string): Promise<World> => {
+  const home = at ?? (await mkdtemp(join(tmpdir(), "oci-")))
   const store = await Effect.runPromise(make(join(home, "artifacts")))
+  const secrets = makeSecrets(join(home, "keys"), environment)
   const logged: Array<string> = []
-  const progress = Progress.of({ log: (message) => Effect.sync(() => void logged.push(message)), report: () => Effect.void })
+  const reported: World["reported"] = []
+  const progress = Progress.of({ log: (message) => Effect.sync(() => void logged.push(message)), report: (progress) => Effect.sync(() => void reported.push(progress)) })
   let n = 0
+  const provided: World["provided"] = (effect) => effect.pipe(Effect.provideService(ArtifactStore, store), Effect.provideService(Progress, progress), Effect.provideService(Secrets, secrets)) as Effect.Effect<any, any>
   return {
     home,
     store,
     logged,
+    reported,
     tree: async (files) => {
       const directory = join(home, `source-${n++}`)
       for (const [path, content] of Object.entries(files)) {
@@ -38,10 +47,11 @@ export const world = async (): Promise<World> => {
       return Effect.runPromise(store.putTree(directory))
     },
     context: (options, input, pipeline = "Support Bot") => ({
-      tenant: "local", runId: "run-1", stepId: "package", attempt: 1, jobKey: "run-1/package/1", effectKey: "run-1/package",
+      tenant: "default", runId: "run-1", stepId: "package", attempt: 1, jobKey: "run-1/package/1", effectKey: "run-1/package",
       pipeline, options, input, projectDirectory: home, scratch: join(home, "scratch"), home, cache: join(home, "cache")
     }),
-    run: (effect) => Effect.runPromise(effect.pipe(Effect.provideService(ArtifactStore, store), Effect.provideService(Progress, progress)) as Effect.Effect<any, any>),
+    provided,
+    run: (effect) => Effect.runPromise(provided(effect)),
     dispose: () => rm(home, { recursive: true, force: true })
   }
 }
