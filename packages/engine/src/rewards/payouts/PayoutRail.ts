@@ -32,7 +32,8 @@ export type Fate =
   | { readonly _tag: "Landed" }
   | { readonly _tag: "Failed"; readonly detail: string }
   | { readonly _tag: "Expired" }
-  | { readonly _tag: "Pending"; readonly detail: string }
+  /** `resend`: nobody is known to have it */
+  | { readonly _tag: "Pending"; readonly detail: string; readonly resend: boolean }
 
 /** Base units; a payout beyond either is refused. */
 export interface PayoutLimits {

@@ -75,8 +75,8 @@ const make = Effect.gen(function* () {
   })
 
   /** Holds the row until the end of the transaction; its state then. */
-  const lock = Effect.fnUntraced(function* (id: string): Effect.fn.Return<{ readonly node: string; readonly state: PayoutState; readonly units: bigint; readonly tenant: string }, PayoutError | SqlError> {
-    const [row] = yield* sql<{ node: string; state: PayoutState; units: string; tenant: string }>`SELECT node, state, units::text, tenant FROM payouts WHERE id = ${id} FOR UPDATE`
+  const lock = Effect.fnUntraced(function* (id: string): Effect.fn.Return<{ readonly node: string; readonly state: PayoutState; readonly units: bigint; readonly tenant: string; readonly reason: string | null }, PayoutError | SqlError> {
+    const [row] = yield* sql<{ node: string; state: PayoutState; units: string; tenant: string; reason: string | null }>`SELECT node, state, units::text, tenant, reason FROM payouts WHERE id = ${id} FOR UPDATE`
     if (row === undefined) return yield* new PayoutError({ reason: "NotFound", message: `There is no payout ${id}`, remedy: "hyper rewards payouts lists them" })
     return { ...row, units: BigInt(row.units) }
   })
@@ -84,15 +84,10 @@ const make = Effect.gen(function* () {
   const move = (id: string, state: PayoutState, reason: string | null, now: number) =>
     sql`UPDATE payouts SET state = ${state}, reason = CAST(${reason} AS text), updated_at = ${now}::float8 WHERE id = ${id}`
 
-  /** Of each node the newest statement, and only where the node's key signed it. */
-  const bindings = Effect.map(
-    sql<NodeAddress & { readonly signature: string }>`
-      SELECT DISTINCT ON (node, rail) node, rail, address, sequence, signature, at FROM payout_addresses ORDER BY node, rail, sequence DESC`,
-    (rows) => rows.filter((row) => bindingHolds(row, row.signature)).map(({ address, at, node, rail, sequence }): NodeAddress => ({ node, rail, address, sequence, at }))
-  )
-
-  const isOpen = (node: string, rail: string) =>
-    Effect.map(sql`SELECT 1 FROM payouts WHERE node = ${node} AND rail = ${rail} AND state IN ('prepared', 'signed')`, (rows) => rows.length > 0)
+  /** Each node's newest statement; it counts only where that node's key signed it. */
+  const newest = sql.literal("(SELECT DISTINCT ON (node, rail) node, rail, address, sequence, signature, at FROM payout_addresses ORDER BY node, rail, sequence DESC) b")
+  /** A node of `newest` that something is due to: available, and no payout on its way. */
+  const isDue = sql.literal("a.id = 'node:' || b.node || ':available' AND a.balance > 0 AND NOT EXISTS (SELECT 1 FROM payouts o WHERE o.node = b.node AND o.rail = b.rail AND o.state IN ('prepared', 'signed'))")
 
   return PayoutOutbox.of({
     register: Effect.fn("PayoutOutbox.register")(function* (node, rail, address, sign) {
@@ -111,26 +106,27 @@ const make = Effect.gen(function* () {
         return { ...statement, at }
       }))
     }),
-    addresses: atomically(bindings),
+    addresses: atomically(Effect.map(
+      sql<NodeAddress & { readonly signature: string }>`SELECT b.* FROM ${newest} ORDER BY b.at`,
+      (rows) => rows.filter((row) => bindingHolds(row, row.signature)).map(({ address, at, node, rail, sequence }): NodeAddress => ({ node, rail, address, sequence, at }))
+    )),
     due: Effect.fn("PayoutOutbox.due")(function* (rail) {
       return yield* atomically(Effect.gen(function* () {
         yield* unlock
-        const found = []
-        for (const { address, node } of (yield* bindings).filter((binding) => binding.rail === rail)) {
-          const [row] = yield* sql<{ units: string }>`SELECT balance::text AS units FROM ledger_accounts WHERE id = ${availableAccount(node)} AND balance > 0`
-          if (row !== undefined && !(yield* isOpen(node, rail))) found.push({ node, address, units: BigInt(row.units) })
-        }
-        return found
+        const rows = yield* sql<{ node: string; rail: string; address: string; sequence: number; signature: string; units: string }>`
+          SELECT b.node, b.rail, b.address, b.sequence, b.signature, a.balance::text AS units FROM ${newest} JOIN ledger_accounts a ON ${isDue} WHERE b.rail = ${rail} ORDER BY b.node`
+        return rows.filter((row) => bindingHolds(row, row.signature)).map(({ address, node, units }) => ({ node, address, units: BigInt(units) }))
       }))
     }),
     prepare: Effect.fn("PayoutOutbox.prepare")(function* ({ limits, network, node, rail, token }) {
       return yield* atomically(Effect.gen(function* () {
         // one at a time a rail: the day's sum must hold against another that is being prepared
         yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${`payouts:${rail}`}, 0))::text`
-        const address = (yield* bindings).find((binding) => binding.node === node && binding.rail === rail)?.address
-        const [account] = yield* sql<{ units: string; tenant: string }>`SELECT balance::text AS units, tenant FROM ledger_accounts WHERE id = ${availableAccount(node)} FOR UPDATE`
-        const units = BigInt(account?.units ?? "0")
-        if (address === undefined || account === undefined || units === 0n || (yield* isOpen(node, rail))) return undefined
+        const [found] = yield* sql<{ node: string; rail: string; address: string; sequence: number; signature: string; units: string; tenant: string }>`
+          SELECT b.node, b.rail, b.address, b.sequence, b.signature, a.balance::text AS units, a.tenant FROM ${newest} JOIN ledger_accounts a ON ${isDue} WHERE b.node = ${node} AND b.rail = ${rail} FOR UPDATE OF a`
+        if (found === undefined || !bindingHolds(found, found.signature)) return undefined
+        const { address, tenant } = found
+        const units = BigInt(found.units)
         const now = yield* Clock.currentTimeMillis
         const who = `${formatExact(units)} to node ${node.slice(0, 12)}`
         if (units > limits.perPayout) {
@@ -143,11 +139,11 @@ const make = Effect.gen(function* () {
         }
         const [{ count } = { count: 0 }] = yield* sql<{ count: number }>`SELECT count(*)::int AS count FROM payouts WHERE node = ${node} AND rail = ${rail}`
         const id = randomUUID()
-        yield* openAccount(payingAccount(node), account.tenant, "paying")
+        yield* openAccount(payingAccount(node), tenant, "paying")
         yield* transfer({ effectKey: `payout:${id}`, debit: availableAccount(node), credit: payingAccount(node), units, memo: `held for payout ${id}` })
         yield* sql`
           INSERT INTO payouts (id, effect_key, tenant, node, rail, network, token, address, units, account, created_at, updated_at)
-          VALUES (${id}, ${`${rail}/${node}/${count + 1}`}, ${account.tenant}, ${node}, ${rail}, ${network}, ${token}, ${address}, CAST(${units.toString()}::text AS numeric), ${payingAccount(node)}, ${now}::float8, ${now}::float8)`
+          VALUES (${id}, ${`${rail}/${node}/${count + 1}`}, ${tenant}, ${node}, ${rail}, ${network}, ${token}, ${address}, CAST(${units.toString()}::text AS numeric), ${payingAccount(node)}, ${now}::float8, ${now}::float8)`
         return yield* one(id)
       }))
     }),
@@ -163,8 +159,8 @@ const make = Effect.gen(function* () {
     }),
     recordFate: Effect.fn("PayoutOutbox.recordFate")(function* (id, reference, fate) {
       yield* atomically(Effect.gen(function* () {
-        const { node, state, tenant, units } = yield* lock(id)
-        if (state !== "signed") return
+        const { node, reason, state, tenant, units } = yield* lock(id)
+        if (state !== "signed" || (fate._tag === "Pending" && fate.detail === reason)) return
         const now = yield* Clock.currentTimeMillis
         if (fate._tag === "Pending") return yield* Effect.asVoid(move(id, "signed", fate.detail, now))
         const outcome = fate._tag === "Landed" ? "confirmed" : fate._tag === "Failed" ? "failed" : "expired"
@@ -181,8 +177,8 @@ const make = Effect.gen(function* () {
     }),
     note: Effect.fn("PayoutOutbox.note")(function* (id, reason) {
       yield* atomically(Effect.gen(function* () {
-        const { state } = yield* lock(id)
-        if (state === "prepared" || state === "signed") yield* move(id, state, reason, yield* Clock.currentTimeMillis)
+        const { reason: before, state } = yield* lock(id)
+        if (reason !== before && (state === "prepared" || state === "signed")) yield* move(id, state, reason, yield* Clock.currentTimeMillis)
       }))
     }),
     get: (id) => atomically(one(id)),

@@ -74,7 +74,7 @@ const settle = Effect.fnUntraced(function* (rail: PayoutRail, id: string, paymen
   if (fate._tag === "Failed") return "stop"
   if (fate._tag !== "Pending") return "go on"
   // whatever the answer: a refusal or a lost connection says nothing about whether the payment was taken
-  yield* Effect.ignore(rail.send(payment))
+  if (fate.resend) yield* Effect.ignore(rail.send(payment))
   return "wait"
 })
 
