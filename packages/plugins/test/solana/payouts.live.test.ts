@@ -4,7 +4,7 @@
  * payouts.soak.ts.
  */
 import { payOut } from "@hypernode/engine/rewards/payouts/payOut"
-import { PayoutOutbox } from "@hypernode/engine/rewards/payouts/PayoutOutbox"
+import type { PayoutError } from "@hypernode/engine/rewards/payouts/PayoutError"
 import type { PayoutRail } from "@hypernode/engine/rewards/payouts/PayoutRail"
 import { layer as outboxLayer } from "@hypernode/engine/rewards/payouts/SqlPayoutOutbox"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ import { openClient, type SignatureView } from "../../src/solana/Client.ts"
 import { readSettings } from "../../src/solana/Settings.ts"
 import { fateOf } from "../../src/solana/SolanaRail.ts"
 import { Crash } from "./crashing.ts"
-import { fair } from "./RpcServer.ts"
+import { fair, type Weather } from "./RpcServer.ts"
 import { honest, life, type Outcome, railOf, schedule, violations } from "./schedule.ts"
 import { HYPER, makeWorld, payee, type World } from "./world.ts"
 
@@ -44,13 +44,6 @@ describe("seeded schedules", () => {
     expect(total((o) => o.signatures)).toBeGreaterThan(total((o) => o.payees) + 20)
   })
 
-  /** The rail with a view of its payments that is wrong in one way. */
-  const looking = (wrong: (look: Effect.Effect<SignatureView, any>) => Effect.Effect<SignatureView, any>) => (rail: PayoutRail): Effect.Effect<PayoutRail> =>
-    Effect.gen(function*() {
-      const settings = yield* Effect.orDie(readSettings(world.home))
-      const client = yield* openClient(settings!.rpc, 80)
-      return { ...rail, fate: (payment) => fateOf({ look: (signature) => wrong(client.look(signature)) }, payment) }
-    })
   const planted: ReadonlyArray<readonly [string, (rail: PayoutRail) => Effect.Effect<PayoutRail>]> = [
     ["signs anew when it has sent a payment and the network does not know it", (rail) => Effect.sync(() => {
       const sent = new Set<string>()
@@ -60,18 +53,56 @@ describe("seeded schedules", () => {
         fate: (payment) => Effect.map(rail.fate(payment), (fate) => (fate._tag === "Pending" && fate.detail.startsWith("sent, not seen") && sent.has(payment.reference) ? { _tag: "Expired" as const } : fate))
       }
     })],
-    ["takes the height of the newest block for a final one", looking((look) => Effect.map(look, (view) => ({ ...view, finalized: { slot: 0, blockHeight: world.chain.height } })))],
-    ["asks one node for the height and another for the payment", looking((look) => Effect.zipWith(look, look, (one, other) => ({ ...one, finalized: other.finalized, viewSlot: Number.MAX_SAFE_INTEGER })))],
-    ["believes a node that has forgotten", looking((look) => Effect.map(look, (view) => ({ ...view, firstSlot: 0 })))],
-    ["sends before it stores", (rail) => Effect.succeed({ ...rail, sign: (order) => Effect.tap(rail.sign(order), (payment) => Effect.ignore(rail.send(payment))) })],
-    ["takes a payment that was only processed for paid", looking((look) => Effect.map(look, (view) => (view.found === undefined ? view : { ...view, found: { ...view.found, commitment: "finalized" as const } })))]
+    ["sends before it stores", (rail) => Effect.succeed({ ...rail, sign: (order) => Effect.tap(rail.sign(order), (payment) => Effect.ignore(rail.send(payment))) })]
   ]
   it.each(planted)("catches an outbox that %s", async (_name, plant) => {
-    for (let seed = 1; seed <= 400; seed++) {
+    for (let seed = 1; seed <= 200; seed++) {
       const exit = await run(Effect.exit(schedule(world, seed, plant)))
-      if (Exit.isSuccess(exit) && exit.value.violations.some((violation) => /landed [02-9] times|was owed/.test(violation))) return
+      if (Exit.isSuccess(exit) && exit.value.violations.some((violation) => /landed [2-9] times/.test(violation))) return
     }
-    expect.unreachable("400 schedules did not show it")
+    expect.unreachable("200 schedules did not show it")
+  })
+})
+
+describe("weather made for one mistake", () => {
+  /** The rail with a view of its payments that is wrong in one way. */
+  const looking = (wrong: (look: Effect.Effect<SignatureView, PayoutError>) => Effect.Effect<SignatureView, PayoutError>) => (rail: PayoutRail): Effect.Effect<PayoutRail> =>
+    Effect.gen(function*() {
+      const settings = yield* Effect.orDie(readSettings(world.home))
+      const client = yield* openClient(settings!.rpc, 2_000)
+      return { ...rail, fate: (payment) => fateOf({ look: (signature) => wrong(client.look(signature)) }, payment) }
+    })
+  const isLook = (method: string) => method.startsWith("getEpochInfo")
+  /** `looks` is how many there were since the payment was first sent; 0 before that. */
+  const after = (sent: Partial<Weather>, look: (looks: number) => Partial<Weather>) => () => {
+    let sends = 0
+    let looks = 0
+    world.server.weather = (method) => {
+      if (method === "sendTransaction") return { ...fair, ...(sends++ === 0 ? sent : {}) }
+      return { ...fair, ...(sends > 0 && isLook(method) ? look(++looks) : {}) }
+    }
+  }
+  it.each<readonly [string, (rail: PayoutRail) => Effect.Effect<PayoutRail>, () => void]>([
+    ["takes the height of the newest block for a final one", looking((look) => Effect.map(look, (view) => ({ ...view, finalized: { slot: 0, blockHeight: world.chain.height } }))),
+      after({}, (looks) => (looks <= 3 ? { tick: 12, lag: 45 } : {}))],
+    ["asks one node for the height and another for the payment", looking((look) => Effect.zipWith(look, look, (one, other) => ({ ...one, finalized: other.finalized, viewSlot: Number.MAX_SAFE_INTEGER }))),
+      after({}, (looks) => (looks === 1 ? { tick: 50, lag: 60 } : {}))],
+    ["believes a node that has forgotten", looking((look) => Effect.map(look, (view) => ({ ...view, firstSlot: 0 }))),
+      after({}, (looks) => (looks <= 3 ? { tick: 50, history: 10 } : {}))],
+    ["takes a payment that was only processed for paid", looking((look) => Effect.map(look, (view) => (view.found === undefined ? view : { ...view, found: { ...view.found, commitment: "finalized" as const } }))),
+      after({ delivery: [], fork: 20 }, () => ({}))]
+  ])("honest: paid once; catches an outbox that %s", async (_name, plant, weather) => {
+    const honestly = await run(payee(2n * HYPER))
+    weather()
+    await run(life(world, new Crash(0), honest))
+    world.chain.advance(200)
+    expect(await run(violations(world, [honestly]))).toEqual([])
+    const wrongly = await run(payee(2n * HYPER))
+    weather()
+    await run(life(world, new Crash(0), plant))
+    world.server.weather = () => fair
+    world.chain.advance(200)
+    expect(await run(violations(world, [wrongly]))).not.toEqual([])
   })
 })
 
@@ -79,10 +110,10 @@ describe("a crash at every point", () => {
   it("pays exactly once, whichever it is", async () => {
     world.server.weather = () => fair
     const undisturbed = new Crash(0)
-    const first = [await run(payee(7n * HYPER)), await run(payee(11n * HYPER))]
+    const first = [await run(payee(7n * HYPER))]
     await run(life(world, undisturbed, honest))
     expect(await run(violations(world, first))).toEqual([])
-    expect(undisturbed.points).toBeGreaterThan(60)
+    expect(undisturbed.points).toBeGreaterThan(80)
     for (let at = 1; at <= undisturbed.points; at++) {
       const payees = [await run(payee(3n * HYPER + BigInt(at)))]
       const crash = new Crash(at)
@@ -96,22 +127,21 @@ describe("a crash at every point", () => {
     }
   })
   it("signs once when the answer to a sent payment is lost, and sends the same bytes again", async () => {
-    const [one] = [await run(payee(5n * HYPER))]
+    const one = await run(payee(5n * HYPER))
     let sends = 0
     world.server.weather = (method) => (method === "sendTransaction" && ++sends < 4 ? { ...fair, answer: "hangs", delivery: sends === 3 ? [1] : [] } : fair)
     const report = await run(life(world, new Crash(0), honest))
-    expect(report.payouts).toMatchObject([{ state: "confirmed", signatures: 1 }])
+    expect(report.payouts.filter(({ node }) => node === one.node)).toMatchObject([{ state: "confirmed", signatures: 1 }])
     expect(sends).toBeGreaterThanOrEqual(3)
-    expect(await run(violations(world, [one!]))).toEqual([])
+    expect(await run(violations(world, [one]))).toEqual([])
   })
   it("pays once when two processes pay out at the same time", async () => {
-    world.server.weather = () => fair
+    // many ask at once here: a block a request would expire every payment
+    let requests = 0
+    world.server.weather = () => ({ ...fair, tick: ++requests % 5 === 0 ? 1 : 0 })
     const payees = await Promise.all([1, 2, 3].map((n) => run(payee(BigInt(n) * HYPER))))
     const passes = await Promise.all([1, 2, 3, 4].map(() => run(Effect.flatMap(railOf(world), (rail) => payOut(rail, 20_000)))))
     expect(passes.flatMap(({ refused }) => refused)).toEqual([])
     expect(await run(violations(world, payees))).toEqual([])
-  })
-  it("has nothing left to do afterwards", async () => {
-    expect(await run(PayoutOutbox.use((outbox) => outbox.open("solana")))).not.toContainEqual(expect.objectContaining({ state: "signed", failures: 0, reason: undefined }))
   })
 })
