@@ -88,7 +88,10 @@ describe("settings", () => {
       world.server.weather = () => ({ ...fair, refusal })
       texts.push(JSON.stringify(await run(Effect.exit(openRail(world.home)))))
     }
-    for (const text of texts) for (const secret of ["SECRET-KEY", key.slice(0, 8).join(), Buffer.from(key.slice(0, 32)).toString("hex")]) expect(text).not.toContain(secret)
+    const secrets = ["SECRET-KEY", key.slice(0, 8).join(), Buffer.from(key.slice(0, 32)).toString("hex")]
+    const shown = (all: ReadonlyArray<string>) => secrets.filter((secret) => all.some((text) => text.includes(secret)))
+    expect(shown(texts)).toEqual([])
+    expect(shown([...texts, `fetch failed: ${world.server.url}`, JSON.stringify(key)])).toHaveLength(2)
   })
 })
 

@@ -70,8 +70,10 @@ export const makeWorld = async (name = "chain"): Promise<World> => {
     return mint.address
   }
   const mint = await makeMint(9, true)
-  const settings = (changes: Record<string, unknown> = {}) =>
+  const settings = (changes: Record<string, unknown> = {}) => {
+    rmSync(join(home, "solana.json"), { force: true })
     writeFileSync(join(home, "solana.json"), JSON.stringify({ rpc: server.url, mint, keyFile: "payer.json", limits: { perPayout: "100000 HYPER", perDay: "100000000 HYPER" }, ...changes }), { mode: 0o600 })
+  }
   settings()
   return {
     chain, server, payer, mint, home, run, makeMint, settings,
