@@ -137,13 +137,33 @@ const rewards = program
   .description("balances of the ledger")
   .option(...JSON_FLAG)
   .option(...API)
-  .addHelpText("after", "\nExamples:\n  hyper rewards\n  hyper rewards explain latest")
+  .addHelpText("after", "\nExamples:\n  hyper rewards\n  hyper rewards explain latest\n  hyper rewards address this <wallet>\n  hyper rewards payout --dry-run")
   .action((options) => run(async () => (await import("./commands/rewards.ts")).balances(options)))
 rewards
   .command("explain <run>")
   .description("why a node was, or was not, paid for a run")
   .option("--node <key>", "one node only")
   .action((id: string, _options, command: Command) => run(async () => (await import("./commands/rewards.ts")).explain(id, command.optsWithGlobals())))
+rewards
+  .command("address <node> <wallet>")
+  .description("register the Solana wallet that this machine's node is paid to, signed by its key")
+  .addHelpText("after", "\n<node> is `this`, or the beginning of this machine's node key. An on-chain payment shows everybody which wallet belongs to the node.\n\nExample:\n  hyper rewards address this 7xKXtg2CW87d97TXJSDpbD5jBkheTqA83TZRuJosgAsU")
+  .action((node: string, wallet: string, _options, command: Command) => run(async () => (await import("./commands/payouts.ts")).address(node, wallet, command.optsWithGlobals())))
+rewards
+  .command("payout")
+  .description("pay what is due, now (the daemon does so by itself once a minute)")
+  .option("--dry-run", "simulate each payment on the network; hold, sign and send nothing")
+  .addHelpText("after", "\nExamples:\n  hyper rewards payout --dry-run\n  hyper rewards payout --json | jq '.payouts[].transaction'\n\nSettings: solana.json in the home, mode 600: rpc, mint, keyFile, limits { perPayout, perDay }. Killed at any moment, it pays once.")
+  .action((_options, command: Command) => run(async () => (await import("./commands/payouts.ts")).payout(command.optsWithGlobals())))
+const payouts = rewards
+  .command("payouts")
+  .description("list payouts, what is due, and registered wallets")
+  .addHelpText("after", "\nExamples:\n  hyper rewards payouts\n  hyper rewards payouts abandon 0b7d4c1e-...")
+  .action((_options, command: Command) => run(async () => (await import("./commands/payouts.ts")).payouts(command.optsWithGlobals())))
+payouts
+  .command("abandon <payout>")
+  .description("give the amount of a payout that cannot be made back to its node; refused while a payment may still land")
+  .action((id: string, _options, command: Command) => run(async () => (await import("./commands/payouts.ts")).abandon(id, command.optsWithGlobals())))
 
 const keys = program
   .command("keys")

@@ -12,6 +12,7 @@ import * as SupervisedJobs from "@hypernode/engine/jobs/SupervisedJobs"
 import * as FileKeyring from "@hypernode/engine/keys/FileKeyring"
 import * as FileLeases from "@hypernode/engine/keys/FileLeases"
 import * as Registry from "@hypernode/engine/plugin/Registry"
+import * as SqlPayoutOutbox from "@hypernode/engine/rewards/payouts/SqlPayoutOutbox"
 import * as SqlLedger from "@hypernode/engine/rewards/SqlLedger"
 import { JobWatcher } from "@hypernode/engine/run/JobWatcher"
 import { Runner } from "@hypernode/engine/run/Runner"
@@ -36,7 +37,7 @@ export const daemonLayer = (home: Home) => {
   const storage = Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer, SecretsLayer.layer, SystemSandbox.layer).pipe(Layer.provideMerge(base))
   const database = Fence.layer.pipe(Layer.provideMerge(Database.layer), Layer.provideMerge(base))
   const stores = Layer.mergeAll(RunStoreLayer.layer, SqlTelemetryStore.layer, AuthStoreSql).pipe(Layer.provideMerge(database))
-  const capabilities = Layer.mergeAll(GatewayEndpoints.layer, SqlLedger.layer, FileLeases.layer).pipe(
+  const capabilities = Layer.mergeAll(GatewayEndpoints.layer, SqlLedger.layer, SqlPayoutOutbox.layer, FileLeases.layer).pipe(
     Layer.provideMerge(SupervisedJobs.layer),
     Layer.provideMerge(Layer.mergeAll(storage, stores, gateway, stages))
   )

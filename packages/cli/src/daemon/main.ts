@@ -11,6 +11,7 @@ import { Secrets } from "@hypernode/engine/capability/Secrets"
 import { homeAt } from "@hypernode/engine/Home"
 import type { Keyring } from "@hypernode/engine/keys/Keyring"
 import { Leases } from "@hypernode/engine/keys/Leases"
+import type { PayoutOutbox } from "@hypernode/engine/rewards/payouts/PayoutOutbox"
 import { Runner } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
 import { Fence } from "@hypernode/engine/store/Fence"
@@ -22,6 +23,8 @@ import { version } from "../version.ts"
 import { Activity } from "./Activity.ts"
 import { daemonLayer } from "./layers.ts"
 import { ownerRoutes } from "./ownerRoutes.ts"
+import { payoutRoutes } from "./payoutRoutes.ts"
+import { payUnattended } from "./payouts.ts"
 import { reconcileEndpoints } from "./reconcileEndpoints.ts"
 import { warmUp } from "./warmUp.ts"
 
@@ -38,7 +41,7 @@ makeHome(home)
 mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
 
 const program = Effect.gen(function*() {
-  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | Secrets | RunStore>()
+  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | PayoutOutbox | Secrets | RunStore>()
   const store = yield* RunStore
   const activity = new Activity()
   const stop = yield* Deferred.make<void>()
@@ -47,13 +50,14 @@ const program = Effect.gen(function*() {
   const recovered = yield* (yield* Runner).recover
   if (recovered > 0) yield* Effect.logInfo(`${recovered} unfinished runs go on`)
   yield* Effect.forkScoped(reconcileEndpoints(TENANT))
+  yield* Effect.forkScoped(payUnattended(home.root))
 
   // the fence is ours by now, so this file is: whoever finds the socket open finds it written
   writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
   rmSync(failureFileOf(home), { force: true })
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
 
-  const owner = ownerRoutes(context, activity, stop)
+  const owner = ownerRoutes(context, activity, stop).route("/api/v1/daemon/payouts", payoutRoutes(context, home.root))
   const api = yield* makeApp({ access: { mode: "owner", tenant: TENANT, by: "owner" } })
   yield* listenUnix(
     {

@@ -9,7 +9,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { SqlError } from "effect/sql/SqlError"
 import { canonicalJson } from "../artifact/canonicalJson.ts"
 import type { Settlement } from "../stage/values.ts"
-import { ISSUANCE, ISSUANCE_MEMO, FIRST_ISSUANCE, availableAccount, escrowAccount, lockedAccount, ownerAccount } from "./accounts.ts"
+import { ISSUANCE, ISSUANCE_MEMO, FIRST_ISSUANCE, escrowAccount, lockedAccount, ownerAccount } from "./accounts.ts"
 import { formatExact } from "./amount.ts"
 import type { Basis } from "./Evidence.ts"
 import { explainPool } from "./explain.ts"
@@ -17,6 +17,8 @@ import { Ledger, LedgerError, type PoolTerms } from "./Ledger.ts"
 import { batchesOf, lateBatches, refusalsOf } from "./poolBatches.ts"
 import { policyIds, type Policy } from "./policy.ts"
 import { compute, policyOf, settlementOf } from "./settlement.ts"
+import { openAccount, transfer } from "./transfer.ts"
+import { unlock } from "./unlock.ts"
 
 interface PoolRow {
   readonly tenant: string
@@ -29,16 +31,6 @@ interface PoolRow {
   readonly basis: Basis | null
   readonly last_batch: string | null
   readonly settlement: Settlement | null
-}
-
-interface Transfer {
-  readonly effectKey: string
-  readonly debit: string
-  readonly credit: string
-  readonly units: bigint
-  readonly memo: string
-  readonly runId?: string
-  readonly stepId?: string
 }
 
 const failed = (error: SqlError): LedgerError =>
@@ -61,16 +53,6 @@ const make = Effect.gen(function* () {
       Effect.mapError((error) => (error instanceof SqlError ? failed(error) : error as Exclude<E, SqlError>))
     )
 
-  const account = (id: string, tenant: string, kind: string) => sql`INSERT INTO ledger_accounts (id, tenant, kind) VALUES (${id}, ${tenant}, ${kind}) ON CONFLICT DO NOTHING`
-
-  const transfer = Effect.fnUntraced(function* ({ credit, debit, effectKey, memo, runId, stepId, units }: Transfer) {
-    const now = yield* Clock.currentTimeMillis
-    yield* sql`
-      INSERT INTO ledger_transfers (effect_key, at, debit, credit, units, memo, run_id, step_id)
-      VALUES (${effectKey}, ${now}, ${debit}, ${credit}, CAST(${units.toString()}::text AS numeric), ${memo}, CAST(${runId ?? null} AS text), CAST(${stepId ?? null} AS text))
-      ON CONFLICT (effect_key) DO NOTHING`
-  })
-
   /** Until the end of the transaction; the second is the telemetry store's, so that no batch with a lower id appears later. */
   const lockPool = Effect.fnUntraced(function* (runId: string, stepId: string) {
     yield* sql`SELECT pg_advisory_xact_lock(hashtextextended(${`pool:${runId}/${stepId}`}, 0))::text`
@@ -83,7 +65,7 @@ const make = Effect.gen(function* () {
   const poolOf = (runId: string, stepId: string) => Effect.map(pools(runId), (rows) => rows.find((row) => row.step_id === stepId))
 
   /** Inside the caller's transaction, with the pool locked. */
-  const open = Effect.fnUntraced(function* ({ challengeWindow, policy, runId, stepId, tenant, units }: PoolTerms): Effect.fn.Return<PoolRow, LedgerError | SqlError> {
+  const open = Effect.fnUntraced(function* ({ challengeWindow, policy, runId, stepId, tenant, units }: PoolTerms): Effect.fn.Return<PoolRow, LedgerError | SqlError, SqlClient> {
     yield* named(policy)
     if (units <= 0n) return yield* new LedgerError({ message: `The pool of step ${stepId} is ${formatExact(units)}`, remedy: "Give the pool more than nothing." })
     const there = yield* poolOf(runId, stepId)
@@ -92,13 +74,13 @@ const make = Effect.gen(function* () {
       return yield* new LedgerError({ message: `The pool of step ${stepId} of run ${runId} is open with ${formatExact(BigInt(there.units))} under ${there.policy}; it cannot become ${formatExact(units)} under ${policy}`, remedy: "Start a new run for new terms." })
     }
     const [owner, escrow] = [ownerAccount(tenant), escrowAccount(runId, stepId)]
-    yield* account(owner, tenant, "owner")
+    yield* openAccount(owner, tenant, "owner")
     yield* transfer({ effectKey: `issue:${tenant}`, debit: ISSUANCE, credit: owner, units: FIRST_ISSUANCE, memo: ISSUANCE_MEMO })
     const [{ balance } = { balance: "0" }] = yield* sql<{ balance: string }>`SELECT balance::text FROM ledger_accounts WHERE id = ${owner} FOR UPDATE`
     if (BigInt(balance) < units) {
       return yield* new LedgerError({ message: `The pool of step ${stepId} needs ${formatExact(units)}; ${tenant} has ${formatExact(BigInt(balance))}`, remedy: "Lower the pool in the pipeline's reward step." })
     }
-    yield* account(escrow, tenant, "escrow")
+    yield* openAccount(escrow, tenant, "escrow")
     yield* transfer({ effectKey: `open:${runId}/${stepId}`, debit: owner, credit: escrow, units, memo: `pool of step ${stepId} into escrow`, runId, stepId })
     const now = yield* Clock.currentTimeMillis
     yield* sql`
@@ -125,7 +107,7 @@ const make = Effect.gen(function* () {
       if (earned === 0n) continue
       // a registered node's account is its owner's; one that nobody registered is shown to the tenant that first paid it
       const [identity] = yield* sql<{ tenant: string }>`SELECT tenant FROM node_identities WHERE public_key = ${node}`
-      yield* account(lockedAccount(node), identity?.tenant ?? tenant, "locked")
+      yield* openAccount(lockedAccount(node), identity?.tenant ?? tenant, "locked")
       yield* transfer({ effectKey: `accrue:${runId}/${stepId}/${node}`, debit: escrow, credit: lockedAccount(node), units: earned, memo: `accrued for ${settlement.accruals[i]?.reason ?? "work"}`, runId, stepId })
       yield* sql`INSERT INTO ledger_accruals (run_id, step_id, node, units, unlocks_at) VALUES (${runId}, ${stepId}, ${node}, CAST(${earned.toString()}::text AS numeric), ${unlocksAt})`
     }
@@ -136,18 +118,6 @@ const make = Effect.gen(function* () {
       UPDATE ledger_pools SET settled_at = ${now}, basis = CAST(${canonicalJson(basis)}::text AS json), last_batch = CAST(${last}::text AS bigint), settlement = CAST(${canonicalJson(settlement)}::text AS json)
       WHERE run_id = ${runId} AND step_id = ${stepId}`
     return settlement
-  })
-
-  /** Moves what has outlived its challenge window from locked to available. */
-  const unlock = Effect.gen(function* () {
-    const now = yield* Clock.currentTimeMillis
-    const due = yield* sql<{ run_id: string; step_id: string; node: string; units: string }>`
-      SELECT run_id, step_id, node, units::text FROM ledger_accruals WHERE NOT unlocked AND unlocks_at <= ${now} ORDER BY node, run_id, step_id FOR UPDATE`
-    for (const { node, run_id: runId, step_id: stepId, units } of due) {
-      yield* sql`INSERT INTO ledger_accounts (id, tenant, kind) SELECT ${availableAccount(node)}, tenant, 'available' FROM ledger_accounts WHERE id = ${lockedAccount(node)} ON CONFLICT DO NOTHING`
-      yield* transfer({ effectKey: `unlock:${runId}/${stepId}/${node}`, debit: lockedAccount(node), credit: availableAccount(node), units: BigInt(units), memo: "challenge window closed", runId, stepId })
-      yield* sql`UPDATE ledger_accruals SET unlocked = true WHERE run_id = ${runId} AND step_id = ${stepId} AND node = ${node}`
-    }
   })
 
   const explanationsOf = Effect.fnUntraced(function* (runId: string, pool: PoolRow): Effect.fn.Return<ReturnType<typeof explainPool>, LedgerError | SqlError, SqlClient> {

@@ -14,3 +14,7 @@ export const escrowAccount = (runId: string, stepId: string): string => `escrow:
 /** Accrued, inside the challenge window: the node's stake. */
 export const lockedAccount = (node: string): string => `node:${node}:locked`
 export const availableAccount = (node: string): string => `node:${node}:available`
+/** Held for a payout that is on its way: debited from available when prepared, emptied when it is confirmed or given back. */
+export const payingAccount = (node: string): string => `node:${node}:paying`
+/** What left for the node's own wallet. */
+export const paidAccount = (node: string): string => `node:${node}:paid`

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
-import { challengeWindow } from "../../src/ledger/challengeWindow.ts"
+import { challengeWindow } from "@hypernode/engine/rewards/challengeWindow"
 import { ledger } from "../../src/ledger/index.ts"
 import plugin, { LedgerOptions } from "../../src/ledger/plugin.ts"
 
