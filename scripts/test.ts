@@ -24,6 +24,7 @@ const onPath = (name: string): boolean => (process.env["PATH"] ?? "").split(":")
 const components: ReadonlyArray<Component> = [
   { name: "bwrap", debian: "bubblewrap", found: () => onPath("bwrap"), for: "the sandbox" },
   { name: "age", debian: "age", found: () => onPath("age"), for: "interoperability of sealed segments" },
+  { name: "sshd", debian: "openssh-server", found: () => existsSync("/usr/sbin/sshd"), for: "a repository over SSH" },
   { name: "skopeo", debian: "skopeo", found: () => onPath("skopeo"), for: "an independent reader of packages" },
   { name: "chromium", debian: "chromium", found: () => existsSync("/usr/bin/chromium"), for: "the page in a real browser" },
   { name: "postgresql", debian: "postgresql-15", found: () => existsSync("/usr/lib/postgresql/15/bin/initdb"), for: "DATABASE_URL against a PostgreSQL of Debian's" }
