@@ -13,6 +13,7 @@ import { Leases } from "@hypernode/engine/keys/Leases"
 import { Runner } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
 import { Fence } from "@hypernode/engine/store/Fence"
+import { Watcher } from "@hypernode/engine/watch/Watcher"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { daemonFileOf, failureFileOf, makeHome, socketOf } from "../client/Daemon.ts"
@@ -23,6 +24,7 @@ import { daemonLayer } from "./layers.ts"
 import { ownerRoutes } from "./ownerRoutes.ts"
 import { reconcileEndpoints } from "./reconcileEndpoints.ts"
 import { warmUp } from "./warmUp.ts"
+import { watchRoute } from "./watchRoute.ts"
 
 /** Leaves after so long without a run, a request or a held port. */
 const IDLE_MILLIS = Number(process.env["HYPER_DAEMON_IDLE_SECONDS"] ?? 300) * 1_000
@@ -37,7 +39,7 @@ makeHome(home)
 mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
 
 const program = Effect.gen(function*() {
-  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Secrets | RunStore>()
+  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Secrets | RunStore | Watcher>()
   const store = yield* RunStore
   const activity = new Activity()
   const stop = yield* Deferred.make<void>()
@@ -46,6 +48,7 @@ const program = Effect.gen(function*() {
   const recovered = yield* (yield* Runner).recover
   if (recovered > 0) yield* Effect.logInfo(`${recovered} unfinished runs go on`)
   yield* Effect.forkScoped(reconcileEndpoints(TENANT))
+  yield* Effect.forkScoped((yield* Watcher).recover)
 
   // the fence is ours by now, so this file is: whoever finds the socket open finds it written
   writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
@@ -53,6 +56,7 @@ const program = Effect.gen(function*() {
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
 
   const owner = ownerRoutes(context, activity, stop)
+  owner.route("/", watchRoute(context, activity))
   const api = yield* makeApp({ access: { mode: "owner", tenant: TENANT, by: "owner" } })
   yield* listenUnix(
     {

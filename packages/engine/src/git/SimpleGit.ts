@@ -79,10 +79,10 @@ const changesOf = (output: string): ReadonlyArray<TreeFile> => {
   })
 }
 
-const open = (directory: string, address: Address, access: Access): Effect.Effect<Mirror, GitError> =>
+/** `one`: of that directory, whoever else has it open. */
+const open = (directory: string, address: Address, access: Access, one: Semaphore.Semaphore): Effect.Effect<Mirror, GitError> =>
   Effect.gen(function* () {
     const secrets = secretsOf(access)
-    const one = yield* Semaphore.make(1)
     const attempt = <A>(doing: string, run: () => Promise<A>): Effect.Effect<A, GitError> => Effect.tryPromise({ try: run, catch: (cause) => gitFailure(cause, address, doing, secrets) })
     const raw = async (...args: ReadonlyArray<string>): Promise<string> => (await git(directory, address, access)).raw([...args])
     const objects = async (ids: ReadonlyArray<string>): Promise<Buffer> => (await git(directory, address, access, `${ids.join("\n")}\n`)).binaryCatFile(["--batch"]) as Promise<Buffer>
@@ -92,7 +92,7 @@ const open = (directory: string, address: Address, access: Access): Effect.Effec
     }
     const exclusive = one.withPermits(1)
 
-    yield* attempt("preparing the mirror", () => makeMirror(directory))
+    yield* exclusive(attempt("preparing the mirror", () => makeMirror(directory)))
 
     const fetchRef = (from: string, to: string) => raw("fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance", "--progress", "--end-of-options", address.url, `+${from}:${to}`)
 
@@ -156,4 +156,13 @@ const open = (directory: string, address: Address, access: Access): Effect.Effec
     }
   })
 
-export const layer: Layer.Layer<Git> = Layer.succeed(Git, Git.of({ open }))
+export const layer: Layer.Layer<Git> = Layer.sync(Git, () => {
+  const locks = new Map<string, Semaphore.Semaphore>()
+  return Git.of({
+    open: (directory, address, access) => {
+      const one = locks.get(directory) ?? Semaphore.makeUnsafe(1)
+      locks.set(directory, one)
+      return open(directory, address, access, one)
+    }
+  })
+})

@@ -19,7 +19,7 @@ export interface Address {
 const refused = (message: string, remedy: string): GitError => new GitError({ reason: "Address", message, remedy })
 
 const SCP = /^(?:([A-Za-z0-9_][A-Za-z0-9._-]*)@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\]):(?!\/\/)([^-\s].*)$/
-const CONTROL = /[\u0000-\u0020\u007f]/
+const CONTROL = /[\p{Cc} ]/u
 
 const isLoopback = (hostname: string): boolean => hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 
@@ -67,7 +67,7 @@ export const parseAddress = (text: string): Address => {
 /** `main`, `feature/x`. Never begins with a dash, never a revision expression. Rules of git-check-ref-format. */
 export const parseBranch = (text: string): string => {
   const name = text.replace(/^refs\/heads\//, "")
-  const bad = name === "" || name.length > 200 || name === "@" || /^[-/.]|[/.]$|\.\.|\/\/|\/\.|\.lock(\/|$)|@\{|[\u0000-\u0020\u007f~^:?*[\\]/.test(name)
+  const bad = name === "" || name.length > 200 || name === "@" || /^[-/.]|[/.]$|\.\.|\/\/|\/\.|\.lock(\/|$)|@\{|[~^:?*[\\]/.test(name) || CONTROL.test(name)
   if (bad) throw refused(`${printable(text)} is not the name of a branch`, "for example --branch main")
   return name
 }

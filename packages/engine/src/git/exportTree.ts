@@ -21,7 +21,7 @@ export const leftOut = ({ mode, path }: TreeFile): string | undefined => {
   if (mode === "160000") return "a submodule"
   if (mode !== "100644" && mode !== "100755" && mode !== "100664") return `a thing of mode ${mode}`
   const parts = path.split("/")
-  if (parts.some((part) => part === "" || part === "." || part === ".." || Buffer.byteLength(part) > 255 || /[\u0000-\u001f\u007f\ufffd\\]/.test(part))) return "a name that no file may have here"
+  if (parts.some((part) => part === "" || part === "." || part === ".." || Buffer.byteLength(part) > 255 || /[\p{Cc}\ufffd\\]/u.test(part))) return "a name that no file may have here"
   if (parts.some((part) => /^\.git$/i.test(part))) return "a file of git's own"
   if (parts.includes("node_modules")) return "below node_modules: packages come from this installation, not from a repository"
   return undefined

@@ -8,6 +8,7 @@ import { telemetry } from "./0003_telemetry.ts"
 import { ledger } from "./0004_ledger.ts"
 import { endpoints } from "./0005_endpoints.ts"
 import { api } from "./0007_api.ts"
+import { watch } from "./0008_watch.ts"
 
 export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
 
@@ -18,5 +19,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "0003_telemetry": telemetry,
   "0004_ledger": ledger,
   "0005_endpoints": endpoints,
-  "0007_api": api
+  "0007_api": api,
+  "0008_watch": watch
 }
