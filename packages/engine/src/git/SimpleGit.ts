@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import { promises as fs } from "node:fs"
+import { createRequire } from "node:module"
 import { join } from "node:path"
 import type { SimpleGit } from "simple-git"
 import type { Address } from "./address.ts"
@@ -20,15 +21,17 @@ const COMMIT = /^[0-9a-f]{40,64}$/
 const SILENCE_MILLIS = 120_000
 const NOTE_ATTEMPTS = 4
 
-/** With DEBUG set, simple-git would write git's environment, and the credential in it, to the log: it is loaded without. */
+interface Debug {
+  readonly namespaces?: string
+  readonly enable: (namespaces: string) => void
+}
+
+/** Where DEBUG says so, simple-git would write git's environment, and the credential in it, to the log: its own words are left out. */
 const load = async (): Promise<typeof import("simple-git")> => {
-  const debug = process.env["DEBUG"]
-  delete process.env["DEBUG"]
-  try {
-    return await import("simple-git")
-  } finally {
-    if (debug !== undefined) process.env["DEBUG"] = debug
-  }
+  const debug = createRequire(import.meta.resolve("simple-git"))("debug") as Debug
+  const asked = debug.namespaces ?? process.env["DEBUG"] ?? ""
+  if (asked !== "" && !asked.includes("-simple-git")) debug.enable(`${asked},-simple-git,-simple-git:*`)
+  return import("simple-git")
 }
 
 /** A repository without a work tree, made of what git asks of one and nothing more: no template, so no hook. */

@@ -256,5 +256,6 @@ const untilSettled = Effect.fnUntraced(function* ({ id, mine, tell }: Session) {
   for (; left > 0 && (yield* Clock.currentTimeMillis) < patient; left = yield* store.openReports(id)) yield* Effect.sleep(ONCE_LOOK_MILLIS)
   const states = new Set<FileState>()
   for (const commit of mine) for (const row of yield* store.files(id, commit)) states.add(row.state)
-  tell({ type: "end", code: codeOf(states), ...(left === 0 ? {} : { message: `${left} reports are still on their way; the daemon goes on with them` }) })
+  const message = left > 0 ? `${left} reports are still on their way; the daemon goes on with them` : mine.size === 0 ? "Nothing new." : undefined
+  tell({ type: "end", code: codeOf(states), ...(message === undefined ? {} : { message }) })
 })

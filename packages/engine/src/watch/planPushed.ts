@@ -3,7 +3,7 @@
  * is evaluated confined; nothing that the policy does not permit is loaded or looked at.
  */
 import * as Effect from "effect/Effect"
-import { dirname, join } from "node:path"
+import { dirname, join, relative } from "node:path"
 import { printable } from "../git/printable.ts"
 import { estimateSteps } from "../plan/estimate.ts"
 import { evaluate, type Isolation } from "../plan/evaluate.ts"
@@ -23,7 +23,7 @@ export type Verdict =
 const MAX_LINES = 12
 
 /** Paths as the repository has them, line by line, without what a terminal would obey. */
-const shown = (text: string, tree: string): string => text.replaceAll(`${tree}/`, "").split("\n").slice(0, MAX_LINES).map((line) => printable(line, 400)).filter((line) => line !== "").join("\n")
+const shown = (text: string, tree: string): string => text.replaceAll(`${tree}/`, "").replaceAll(`${relative(process.cwd(), tree)}/`, "").split("\n").slice(0, MAX_LINES).map((line) => printable(line, 400)).filter((line) => line !== "").join("\n")
 
 const refused = (refusals: ReadonlyArray<Refusal>, tree: string): Verdict => ({
   state: "refused",
