@@ -126,10 +126,14 @@ describe("hyper watch over HTTP", () => {
     expect(await Hyper.until(() => watch.events.find((e) => e["type"] === "trouble"))).toMatchObject({ message: expect.stringContaining("cannot be reached"), remedy: expect.stringContaining("goes on by itself") })
     closing.push(await GitHttpServer.start({ root: join(hyper.home, "repos"), login: `robot:${PASSWORD}` }, port))
     const third = a.commit({ "docs/x.md": "x", "pipelines/seal.ts": seal("seal-2") })
-    await watch.until("ended", third)
-    clearInterval(looking)
+    await watch.until("run", third)
+    // nobody watches any more: the run goes on, and is reported
     const left = await watch.leave()
     expect(left.code).toBe(130)
+    expect(left.stderr).toBe("")
+    expect(await Hyper.until(() => noteOf(a, third).pipelines.map(({ file, state }) => [file, state]))).toEqual([["pipelines/seal.ts", "succeeded"]])
+    expect(forge.of(third)).toEqual(["hyper/pipelines/seal.ts pending", "hyper/pipelines/seal.ts success"])
+    clearInterval(looking)
     expect([...leaked, ...leaks(forms)]).toEqual([])
     for (const form of forms) expect(said(left)).not.toContain(form)
     // the search finds what is planted

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import type { SimpleGit } from "simple-git"
 import type { Address } from "./address.ts"
 import { gitEnvironment, mirrorConfig, secretsOf } from "./environment.ts"
-import { contents, exportTree } from "./exportTree.ts"
+import { contents, exportTree, type ReadObjects } from "./exportTree.ts"
 import { gitFailure } from "./failures.ts"
 import { type Access, Git, type Mirror, type TreeFile } from "./Git.ts"
 import { GitError } from "./GitError.ts"
@@ -47,11 +47,12 @@ const makeMirror = async (directory: string): Promise<void> => {
   }
 }
 
-const git = async (directory: string, address: Address, access: Access, input?: string): Promise<SimpleGit> => {
+const git = async (directory: string, address: Address, access: Access, abort: AbortSignal, input?: string): Promise<SimpleGit> => {
   const { simpleGit } = await load()
   const environment = gitEnvironment(address, access, join(directory, "home"))
   return simpleGit({
     baseDir: directory,
+    abort,
     timeout: { block: SILENCE_MILLIS },
     completion: { onClose: true, onExit: false },
     allowEnvironment: Object.keys(environment).filter((name) => name.startsWith("GIT_")),
@@ -64,6 +65,8 @@ const git = async (directory: string, address: Address, access: Access, input?: 
     ...(input === undefined ? {} : { input: () => input })
   }).env(environment)
 }
+
+type Raw = (...args: ReadonlyArray<string>) => Promise<string>
 
 /** Records of `ls-tree -r -z -l`. */
 const treeOf = (output: string): ReadonlyArray<TreeFile> =>
@@ -86,9 +89,16 @@ const changesOf = (output: string): ReadonlyArray<TreeFile> => {
 const open = (directory: string, address: Address, access: Access, one: Semaphore.Semaphore): Effect.Effect<Mirror, GitError> =>
   Effect.gen(function* () {
     const secrets = secretsOf(access)
-    const attempt = <A>(doing: string, run: () => Promise<A>): Effect.Effect<A, GitError> => Effect.tryPromise({ try: run, catch: (cause) => gitFailure(cause, address, doing, secrets) })
-    const raw = async (...args: ReadonlyArray<string>): Promise<string> => (await git(directory, address, access)).raw([...args])
-    const objects = async (ids: ReadonlyArray<string>): Promise<Buffer> => (await git(directory, address, access, `${ids.join("\n")}\n`)).binaryCatFile(["--batch"]) as Promise<Buffer>
+    /** Interrupting it ends git. */
+    const attempt = <A>(doing: string, run: (raw: Raw, objects: ReadObjects) => Promise<A>): Effect.Effect<A, GitError> =>
+      Effect.tryPromise({
+        try: (abort) =>
+          run(
+            async (...args) => (await git(directory, address, access, abort)).raw([...args]),
+            async (ids) => (await git(directory, address, access, abort, `${ids.join("\n")}\n`)).binaryCatFile(["--batch"]) as Promise<Buffer>
+          ),
+        catch: (cause) => gitFailure(cause, address, doing, secrets)
+      })
     const sure = (commit: string): string => {
       if (!COMMIT.test(commit)) throw new GitError({ reason: "Failed", message: `${printable(commit, 60)} is not a commit's name`, remedy: "this is a defect in hyper" })
       return commit
@@ -97,21 +107,21 @@ const open = (directory: string, address: Address, access: Access, one: Semaphor
 
     yield* exclusive(attempt("preparing the mirror", () => makeMirror(directory)))
 
-    const fetchRef = (from: string, to: string) => raw("fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance", "--progress", "--end-of-options", address.url, `+${from}:${to}`)
+    const fetchRef = (raw: Raw, from: string, to: string) => raw("fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-auto-maintenance", "--progress", "--end-of-options", address.url, `+${from}:${to}`)
 
-    const branches = async (): Promise<string> => {
+    const branches = async (raw: Raw): Promise<string> => {
       const heads = (await raw("ls-remote", "--heads", "--end-of-options", address.url)).split("\n").flatMap((line) => line.split("\trefs/heads/").slice(1))
       return heads.length === 0 ? "" : heads.slice(0, 8).map((head) => printable(head, 60)).join(", ")
     }
 
     const fetch: Mirror["fetch"] = (branch) =>
-      exclusive(attempt("fetching", async () => {
+      exclusive(attempt("fetching", async (raw) => {
         try {
-          await fetchRef(`refs/heads/${branch}`, FETCHED)
+          await fetchRef(raw, `refs/heads/${branch}`, FETCHED)
         } catch (cause) {
           const failure = gitFailure(cause, address, "fetching", secrets)
           if (failure.reason !== "NoBranch") throw failure
-          const there = await branches()
+          const there = await branches(raw)
           throw there === ""
             ? new GitError({ reason: "NoBranch", message: `${printable(address.url)} is empty: it has no branch at all`, remedy: `push a commit to ${branch}, then watch again` })
             : new GitError({ reason: "NoBranch", message: `${printable(address.url)} has no branch ${branch}`, remedy: `branches there: ${there}; name one with --branch, or push ${branch}` })
@@ -119,12 +129,12 @@ const open = (directory: string, address: Address, access: Access, one: Semaphor
         return sure((await raw("rev-parse", "--verify", "--end-of-options", `${FETCHED}^{commit}`)).trim())
       }))
 
-    const publish = async (commit: string, text: string): Promise<void> => {
+    const publish = async (raw: Raw, commit: string, text: string): Promise<void> => {
       const file = join(directory, "note.json")
       await fs.writeFile(file, text, { mode: 0o600 })
       for (let tried = 1; ; tried++) {
         try {
-          await fetchRef(NOTES, NOTES)
+          await fetchRef(raw, NOTES, NOTES)
         } catch (cause) {
           const failure = gitFailure(cause, address, "fetching the notes", secrets)
           if (failure.reason !== "NoBranch") throw failure
@@ -142,20 +152,20 @@ const open = (directory: string, address: Address, access: Access, one: Semaphor
 
     return {
       fetch,
-      contains: (of, commit) => attempt("comparing commits", async () => (await raw("rev-list", "--max-count=1", sure(commit), `^${sure(of)}`)).trim() === ""),
+      contains: (of, commit) => attempt("comparing commits", async (raw) => (await raw("rev-list", "--max-count=1", sure(commit), `^${sure(of)}`)).trim() === ""),
       commits: (from, to, path) =>
-        attempt("listing commits", async () => (await raw("rev-list", "--reverse", "--first-parent", sure(to), `^${sure(from)}`, "--", ...(path === "" ? [] : [path]))).split("\n").filter((line) => COMMIT.test(line))),
+        attempt("listing commits", async (raw) => (await raw("rev-list", "--reverse", "--first-parent", sure(to), `^${sure(from)}`, "--", ...(path === "" ? [] : [path]))).split("\n").filter((line) => COMMIT.test(line))),
       changed: (commit) =>
-        attempt("reading a commit", async () => {
+        attempt("reading a commit", async (raw) => {
           const [, parent] = (await raw("rev-list", "--max-count=1", "--parents", sure(commit))).trim().split(" ")
           if (parent === undefined) return treeOf(await raw("ls-tree", "-r", "-z", "-l", "--full-tree", sure(commit)))
           return changesOf(await raw("diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-filter=AMT", sure(parent), sure(commit)))
         }),
-      files: (commit) => attempt("reading a commit", async () => treeOf(await raw("ls-tree", "-r", "-z", "-l", "--full-tree", sure(commit)))),
-      read: ({ object }) => attempt("reading a file", async () => contents(await objects([sure(object)]), [object]).get(object)!.toString("utf8")),
-      export: (commit, to) => exclusive(attempt("exporting a commit", async () => exportTree(treeOf(await raw("ls-tree", "-r", "-z", "-l", "--full-tree", sure(commit))), to, objects))),
-      keep: (commit) => exclusive(attempt("keeping a commit", async () => void (await raw("update-ref", "refs/hyper/handled", sure(commit))))),
-      note: (commit, text) => exclusive(attempt("pushing the note", () => publish(commit, text)))
+      files: (commit) => attempt("reading a commit", async (raw) => treeOf(await raw("ls-tree", "-r", "-z", "-l", "--full-tree", sure(commit)))),
+      read: ({ object }) => attempt("reading a file", async (_, objects) => contents(await objects([sure(object)]), [object]).get(object)!.toString("utf8")),
+      export: (commit, to) => exclusive(attempt("exporting a commit", async (raw, objects) => exportTree(treeOf(await raw("ls-tree", "-r", "-z", "-l", "--full-tree", sure(commit))), to, objects))),
+      keep: (commit) => exclusive(attempt("keeping a commit", async (raw) => void (await raw("update-ref", "refs/hyper/handled", sure(commit))))),
+      note: (commit, text) => exclusive(attempt("pushing the note", (raw) => publish(raw, commit, text)))
     }
   })
 

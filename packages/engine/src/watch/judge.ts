@@ -65,7 +65,7 @@ const leaving = (text: string, projectDirectory: string, tree: string): string |
       return text
     }
   }
-  if (!isAbsolute(path) && !path.split(/[\\/]/).includes("..")) return undefined
+  if (!isAbsolute(path) && !path.split("/").includes("..")) return undefined
   const to = resolve(projectDirectory, path)
   return below(existsSync(to) ? real(to) : to, real(tree)) ? undefined : to
 }
