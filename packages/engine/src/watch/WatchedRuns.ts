@@ -126,7 +126,8 @@ export class WatchedRuns extends Context.Service<
       })
 
       return WatchedRuns.of({
-        follow: (row, spec) => Effect.asVoid(FiberMap.run(fibers, `${row.watch} ${row.runId}`, quietly(Effect.retry(toEnd(row, spec), { schedule: AWAY, times: 1_000 })), { onlyIfMissing: true })),
+        // whoever asks may be uninterruptible; a daemon that leaves must end this
+        follow: (row, spec) => Effect.asVoid(FiberMap.run(fibers, `${row.watch} ${row.runId}`, Effect.interruptible(quietly(Effect.retry(toEnd(row, spec), { schedule: AWAY, times: 1_000 }))), { onlyIfMissing: true })),
         recorded,
         settle
       })

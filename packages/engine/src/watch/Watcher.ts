@@ -163,19 +163,24 @@ const handlePending = Effect.fnUntraced(function* (here: Session) {
   for (const seen of yield* store.pending(here.id)) yield* handleCommit(here, seen)
 })
 
-const handleCommit = Effect.fnUntraced(function* (here: Session, { commit, whole }: SeenCommit) {
+/** Wherever it is interrupted, what was decided is recorded, and a commit whose last file was decided is handled. */
+const handleCommit = (here: Session, seen: SeenCommit) => Effect.uninterruptibleMask((restore) => handle(here, seen, restore))
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const handle = Effect.fnUntraced(function* (here: Session, { commit, whole }: SeenCommit, restore: Restore) {
   const store = yield* WatchStore
   const watched = yield* WatchedRuns
   const home = yield* CurrentHome
   const { id, mirror, spec, tell } = here
-  const files = yield* pipelineFiles(mirror, whole ? yield* mirror.files(commit) : yield* mirror.changed(commit), spec.path)
+  const files = yield* restore(Effect.flatMap(whole ? mirror.files(commit) : mirror.changed(commit), (tree) => pipelineFiles(mirror, tree, spec.path)))
   tell({ type: "commit", commit, files: files.map((file) => printable(file)) })
   const known = new Map((yield* store.files(id, commit)).map((row) => [row.file, row]))
   const left = files.filter((file) => !known.has(file))
   const directory = commitDirectory(home.root, id, commit)
   const tree = join(directory, "tree")
   // files of a run that may be going are left as they are
-  const exported = left.length === 0 || ([...known.values()].some((row) => row.runId !== null) && existsSync(tree)) ? undefined : yield* Effect.result(mirror.export(commit, tree))
+  const exported = left.length === 0 || ([...known.values()].some((row) => row.runId !== null) && existsSync(tree)) ? undefined : yield* Effect.result(restore(mirror.export(commit, tree)))
   if (exported?._tag === "Failure") {
     if (exported.failure.reason !== "TooLarge") return yield* exported.failure
     for (const file of left) yield* note(here, commit, file, { state: "refused", message: exported.failure.message, remedy: exported.failure.remedy })
@@ -183,13 +188,13 @@ const handleCommit = Effect.fnUntraced(function* (here: Session, { commit, whole
   }
   // a project of its own, so that nothing above it counts as one: not the project that this home lies in
   if (left.length > 0) yield* Effect.sync(() => { mkdirSync(directory, { recursive: true, mode: 0o700 }); writeFileSync(join(directory, "package.json"), `{"type":"module","private":true}\n`, { mode: 0o600 }) })
-  for (const file of left) yield* handleFile(here, commit, tree, file)
+  for (const file of left) yield* handleFile(here, commit, tree, file, restore)
   for (const row of known.values()) if (row.state === "running") yield* watched.follow(row, storedOf(spec))
   yield* store.handled(id, commit)
   yield* watched.settle(id, commit, storedOf(spec))
 })
 
-const handleFile = Effect.fnUntraced(function* (here: Session, commit: string, tree: string, file: string) {
+const handleFile = Effect.fnUntraced(function* (here: Session, commit: string, tree: string, file: string, restore: Restore) {
   const { isolation, spec, tenant } = here
   const runner = yield* Runner
   const runs = yield* RunStore
@@ -197,7 +202,7 @@ const handleFile = Effect.fnUntraced(function* (here: Session, commit: string, t
   const runId = runIdOf(tenant, spec, commit, file)
   // a daemon before this one may have started it and not lived to say so
   const begun = yield* Effect.map(Effect.result(runs.events(runId)), (found) => found._tag === "Success" ? found.success.flatMap(({ event }) => (event._tag === "RunQueued" ? [event.planDigest] : []))[0] : undefined)
-  const verdict: Verdict | Begun = begun === undefined ? yield* planPushed(tree, file, policy, isolation) : { state: "begun", planDigest: begun }
+  const verdict: Verdict | Begun = begun === undefined ? yield* restore(planPushed(tree, file, policy, isolation)) : { state: "begun", planDigest: begun }
   if (verdict.state === "ready") {
     const { plan, projectDirectory } = verdict
     yield* runner.submit({ tenant, plan, projectDirectory, by: `watch ${commit.slice(0, 12)}`, runId })
