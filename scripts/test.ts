@@ -24,6 +24,7 @@ const onPath = (name: string): boolean => (process.env["PATH"] ?? "").split(":")
 const components: ReadonlyArray<Component> = [
   { name: "bwrap", debian: "bubblewrap", found: () => onPath("bwrap"), for: "the sandbox" },
   { name: "age", debian: "age", found: () => onPath("age"), for: "interoperability of sealed segments" },
+  { name: "sshd", debian: "openssh-server", found: () => existsSync("/usr/sbin/sshd"), for: "a repository over SSH" },
   { name: "skopeo", debian: "skopeo", found: () => onPath("skopeo"), for: "an independent reader of packages" },
   { name: "docker-registry", debian: "docker-registry", found: () => onPath("docker-registry"), for: "pushing to and pulling from a real registry" },
   { name: "openssl", debian: "openssl", found: () => onPath("openssl"), for: "certificates of a test's registry" },

@@ -192,6 +192,37 @@ program
   .action((options) => run(async () => (await import("./commands/serve.ts")).serve(options)))
 
 program
+  .command("watch <repository>")
+  .description("plan, and where a policy allows run, each commit that adds or changes a pipeline file")
+  .option("--branch <name>", "the branch", "main")
+  .option("--path <path>", "a directory or file of the repository; without it, all of it")
+  .option("--policy <file>", "what pipelines may do here, a JSON file of yours; without it they are planned only")
+  .option("--once", "look once, wait for the runs and reports of what is new, and leave")
+  .option("--interval <seconds>", "between looks", "30")
+  .option("--secret <name>", "https: the environment variable or stored secret with the password or token")
+  .option("--user <name>", "https: the user that goes with it", "x-access-token")
+  .option("--ssh-key <file>", "ssh: the private key, mode 0600, without a passphrase")
+  .option("--known-hosts <file>", "ssh: where the host's key is written; without it, ~/.ssh/known_hosts")
+  .option("--status <forge=url>", "send commit statuses: github=, gitlab= or gitea= and the repository's page")
+  .option("--token-secret <name>", "the secret with the forge's token")
+  .option("--no-notes", "push no git notes (refs/notes/hyper)")
+  .option("--accept-rewrite", "go on after a force-push")
+  .option(...JSON_FLAG)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  hyper watch https://github.com/me/pipelines --secret GITHUB_TOKEN
+  hyper watch git@host:me/pipelines.git --path pipelines/ --policy policy.json --ssh-key ~/.ssh/deploy
+  hyper watch https://github.com/me/pipelines --once --json --status github=https://github.com/me/pipelines --token-secret GITHUB_TOKEN
+
+A policy, for example {"run": true, "paths": ["pipelines/"], "limits": {"seconds": 3600}}, is read from your disk, never from the
+repository. Each commit is handled once, whatever is restarted. The first look handles every pipeline file of the branch.
+With --once, exit codes say what became of the commits: 0 all well, 1 a run failed, 3 one does not plan, 4 one is refused.`
+  )
+  .action((repository: string, options) => run(async () => (await import("./commands/watch.ts")).watch(repository, options)))
+
+program
   .command("stop")
   .description("end everything this home runs: endpoints, gateway, jobs, daemon, database; runs go on at the next start")
   .option(...JSON_FLAG)

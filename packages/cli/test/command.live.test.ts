@@ -17,7 +17,7 @@ describe("hyper", () => {
   it("helps: every command has a description, wrong usage exits 2", async () => {
     const { code, stdout } = await hyper.run("--help")
     expect(code).toBe(0)
-    for (const name of ["init", "plan", "run", "resume", "runs", "status", "logs", "cancel", "endpoints", "rewards", "serve", "stop", "doctor"]) expect(stdout).toContain(`  ${name} `)
+    for (const name of ["init", "plan", "run", "resume", "runs", "status", "logs", "cancel", "endpoints", "rewards", "serve", "watch", "stop", "doctor"]) expect(stdout).toContain(`  ${name} `)
     expect(stdout).toContain("Examples:")
     expect((await hyper.run("run")).code).toBe(2)
     expect((await hyper.run("rum")).code).toBe(2)

@@ -27,12 +27,12 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["program", "Home"],
   ["artifact", "dataset", "capability", "keys", "stage", "telemetry", "rewards"],
   ["store"],
-  ["jobs", "sandbox", "endpoints"],
+  ["jobs", "sandbox", "endpoints", "git"],
   ["plugin"],
   ["pipeline"],
   ["plan"],
   ["run"],
-  ["durable"],
+  ["durable", "watch"],
   ["index", "testing"]
 ]
 const floorOf = (name: string): number => floors.findIndex((floor) => floor.includes(name))

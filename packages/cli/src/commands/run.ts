@@ -19,8 +19,8 @@ export interface RunOptions {
 
 export const modeOf = (json: boolean | undefined): Mode => (json === true ? "json" : process.stdout.isTTY && process.env["TERM"] !== "dumb" ? "live" : "plain")
 
-/** The secrets that a plan names and this shell has go to the daemon's keyring over the home's socket, never into the plan. */
-const handOverSecrets = async (api: Api, names: ReadonlyArray<string>): Promise<void> => {
+/** The secrets that a plan or a watch names and this shell has go to the daemon's keyring over the home's socket, never into the plan. */
+export const handOverSecrets = async (api: Api, names: ReadonlyArray<string>): Promise<void> => {
   if (api.target.socketPath === undefined) return
   for (const name of names) {
     const value = process.env[name]

@@ -23,6 +23,12 @@ import * as Database from "@hypernode/engine/store/Database"
 import { Fence } from "@hypernode/engine/store/Fence"
 import * as SqlTelemetryStore from "@hypernode/engine/telemetry/SqlTelemetryStore"
 import { Layer } from "effect"
+import * as SimpleGit from "@hypernode/engine/git/SimpleGit"
+import { Reports } from "@hypernode/engine/watch/Reports"
+import { Tellers } from "@hypernode/engine/watch/Tellers"
+import { WatchedRuns } from "@hypernode/engine/watch/WatchedRuns"
+import { Watcher } from "@hypernode/engine/watch/Watcher"
+import { WatchStore } from "@hypernode/engine/watch/WatchStore"
 import { EngineLive } from "./engine/EngineLive.ts"
 
 const stages = Layer.succeed(Stages, Stages.of({ load: (step, projectDirectory) => Registry.load(step, projectDirectory) }))
@@ -41,7 +47,8 @@ export const daemonLayer = (home: Home) => {
     Layer.provideMerge(SupervisedJobs.layer),
     Layer.provideMerge(Layer.mergeAll(storage, stores, gateway, stages))
   )
-  return EngineLive.pipe(
+  const watching = Watcher.layer.pipe(Layer.provideMerge(WatchedRuns.layer), Layer.provideMerge(Reports.layer), Layer.provideMerge(Layer.mergeAll(WatchStore.layer, Tellers.layer, SimpleGit.layer)))
+  return Layer.mergeAll(EngineLive, watching).pipe(
     Layer.provideMerge(Runner.layer("embedded", embeddedDurable)),
     Layer.provideMerge(JobWatcher.layer),
     Layer.provideMerge(capabilities)

@@ -15,6 +15,7 @@ import type { PayoutOutbox } from "@hypernode/engine/rewards/payouts/PayoutOutbo
 import { Runner } from "@hypernode/engine/run/Runner"
 import { RunStore } from "@hypernode/engine/run/RunStore"
 import { Fence } from "@hypernode/engine/store/Fence"
+import { Watcher } from "@hypernode/engine/watch/Watcher"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { daemonFileOf, failureFileOf, makeHome, socketOf } from "../client/Daemon.ts"
@@ -27,6 +28,7 @@ import { payoutRoutes } from "./payoutRoutes.ts"
 import { payUnattended } from "./payouts.ts"
 import { reconcileEndpoints } from "./reconcileEndpoints.ts"
 import { warmUp } from "./warmUp.ts"
+import { watchRoute } from "./watchRoute.ts"
 
 /** Leaves after so long without a run, a request or a held port. */
 const IDLE_MILLIS = Number(process.env["HYPER_DAEMON_IDLE_SECONDS"] ?? 300) * 1_000
@@ -41,7 +43,7 @@ makeHome(home)
 mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
 
 const program = Effect.gen(function*() {
-  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | PayoutOutbox | Secrets | RunStore>()
+  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | PayoutOutbox | Secrets | RunStore | Watcher>()
   const store = yield* RunStore
   const activity = new Activity()
   const stop = yield* Deferred.make<void>()
@@ -51,13 +53,14 @@ const program = Effect.gen(function*() {
   if (recovered > 0) yield* Effect.logInfo(`${recovered} unfinished runs go on`)
   yield* Effect.forkScoped(reconcileEndpoints(TENANT))
   yield* Effect.forkScoped(payUnattended(home.root))
+  yield* Effect.forkScoped((yield* Watcher).recover)
 
   // the fence is ours by now, so this file is: whoever finds the socket open finds it written
   writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
   rmSync(failureFileOf(home), { force: true })
   yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
 
-  const owner = ownerRoutes(context, activity, stop).route("/api/v1/daemon/payouts", payoutRoutes(context, home.root))
+  const owner = ownerRoutes(context, activity, stop).route("/api/v1/daemon/payouts", payoutRoutes(context, home.root)).route("/", watchRoute(context, activity))
   const api = yield* makeApp({ access: { mode: "owner", tenant: TENANT, by: "owner" } })
   yield* listenUnix(
     {

@@ -19,6 +19,8 @@ export interface Submission {
   /** where the pipeline file lies: relative paths in options start here */
   readonly projectDirectory: string
   readonly by: string
+  /** 12 hex characters. Whoever may ask twice for one run names it: the second time changes nothing. Absent: a new one. */
+  readonly runId?: string
 }
 
 export class Runner extends Context.Service<
@@ -61,8 +63,7 @@ const make = Effect.fnUntraced(function*(context: Context.Context<WorkflowServic
   const watchJobs = (run: Run) => Effect.forEach(jobsOf(run), ({ handle, stepId }) => watcher.watch({ runId: run.id, stepId, handle }), { discard: true })
 
   return Runner.of({
-    submit: Effect.fn("Runner.submit")(function*({ by, plan, projectDirectory, tenant }) {
-      const runId = randomBytes(6).toString("hex")
+    submit: Effect.fn("Runner.submit")(function*({ by, plan, projectDirectory, runId = randomBytes(6).toString("hex"), tenant }) {
       yield* store.append(runId, { _tag: "RunQueued", plan, planDigest: digestOfJson(plan), tenant, projectDirectory, by }, { once: "queued" })
       yield* durable.start(runId)
       return runId

@@ -8,7 +8,8 @@ import { telemetry } from "./0003_telemetry.ts"
 import { ledger } from "./0004_ledger.ts"
 import { endpoints } from "./0005_endpoints.ts"
 import { api } from "./0007_api.ts"
-import { payouts } from "./0010_payouts.ts"
+import { watch } from "./0008_watch.ts"
+import { payouts } from "./0009_payouts.ts"
 
 export type Migration = Effect.Effect<unknown, SqlError, SqlClient>
 
@@ -20,5 +21,6 @@ export const migrations: Readonly<Record<string, Migration>> = {
   "0004_ledger": ledger,
   "0005_endpoints": endpoints,
   "0007_api": api,
-  "0010_payouts": payouts
+  "0008_watch": watch,
+  "0009_payouts": payouts
 }
