@@ -11,11 +11,19 @@ import type { StageContext } from "@hypernode/engine/plugin/Plugin"
 import { jobFailure } from "@hypernode/engine/stage/jobFailure"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
+import type { Kinds } from "@hypernode/engine/stage/kinds"
 import type { Endpoint, Packaged } from "@hypernode/engine/stage/values"
 import { completeThroughGateway, type Wish } from "./Client.ts"
 import type { ModelServer, Readiness } from "./ModelServer.ts"
 
-export type ServeContext<Options> = StageContext<Options, { readonly packaged: Packaged }>
+export type ServeContext<Options> = StageContext<Options, Kinds["serve"]["input"]>
+
+/** What a serve step is given, as a package: a model that was selected is served as it is. */
+export const givenTo = ({ input: { model, packaged } }: ServeContext<unknown>): Pick<Packaged, "name" | "digest" | "exported"> => {
+  if (packaged !== undefined) return packaged
+  if (model === undefined) throw new Error("a serve step without input") // the planner takes no such plan
+  return { name: model.name, digest: model.tree.digest, exported: { base: model, form: "full", step: 0, loss: 0, tree: model.tree } }
+}
 
 /** One endpoint for each serve step of a pipeline: a new run of it keeps URL and key. */
 export const endpointId = (context: Pick<StageContext<unknown, unknown>, "tenant" | "pipeline" | "stepId">): string =>
@@ -38,7 +46,7 @@ export const completes = Effect.fn("serving.completes")(function* (endpoint: End
 export const standing = Effect.fn("serving.standing")(function* (context: ServeContext<unknown>) {
   const endpoints = yield* Endpoints
   const before = yield* Effect.mapError(endpoints.get(endpointId(context)), jobFailure)
-  if (before === undefined || before.runId !== context.runId || before.state !== "healthy" || before.endpoint.packaged !== context.input.packaged.digest) return { before, stands: false as const }
+  if (before === undefined || before.runId !== context.runId || before.state !== "healthy" || before.endpoint.packaged !== givenTo(context).digest) return { before, stands: false as const }
   return (yield* Effect.result(completes(before.endpoint)))._tag === "Success" ? { before, stands: true as const } : { before, stands: false as const }
 })
 
@@ -62,7 +70,7 @@ export interface Served {
 const switchRoute = Effect.fn("serving.switchRoute")(function* (context: ServeContext<unknown>, { before, name, server, upstreamModel }: Served, chat: boolean) {
   const endpoints = yield* Endpoints
   const endpoint = yield* Effect.mapError(
-    endpoints.register({ id: endpointId(context), tenant: context.tenant, runId: context.runId, model: name, packaged: context.input.packaged.digest, upstream: server.upstream, upstreamModel, job: server.handle }),
+    endpoints.register({ id: endpointId(context), tenant: context.tenant, runId: context.runId, model: name, packaged: givenTo(context).digest, upstream: server.upstream, upstreamModel, job: server.handle }),
     jobFailure
   )
   const back = before === undefined || before.state === "stopped"

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import { jobFailure } from "@hypernode/engine/stage/jobFailure"
 import { Progress } from "@hypernode/engine/stage/Progress"
-import { bringUp, completes, freePort, type ServeContext, standing } from "../serving/endpoint.ts"
+import { bringUp, completes, freePort, givenTo, type ServeContext, standing } from "../serving/endpoint.ts"
 import { awaitReady } from "../serving/ModelServer.ts"
 import { layOut } from "../serving/ServerFiles.ts"
 import { pythonEnvironment } from "../trainer/Environment.ts"
@@ -16,7 +16,7 @@ export const serve = Effect.fn("transformers.serve")(function* (context: ServeCo
   const jobs = yield* Jobs
   const progress = yield* Progress
   const { options } = context
-  const { packaged } = context.input
+  const packaged = givenTo(context)
   const name = options.name ?? packaged.name
   const { before, stands } = yield* standing(context)
   if (stands) return before.endpoint
