@@ -81,7 +81,7 @@ export class OllamaClient {
 
   /** Ollama keeps what has come: a later pull goes on from there. `insecure`: a registry without TLS. */
   async pull(model: string, insecure: boolean, signal: AbortSignal, onProgress: OnProgress): Promise<void> {
-    await this.#followed(await (await this.#client).pull({ model, insecure, stream: true }), signal, onProgress)
+    await this.#followed(await (await this.#client).pull({ model: insecure ? `http://${model}` : model, insecure, stream: true }), signal, onProgress)
   }
 
   async hasBlob(digest: string): Promise<boolean> {

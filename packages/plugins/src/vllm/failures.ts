@@ -23,6 +23,7 @@ const memory = [/less than requested memory for kv/, /No available memory for th
 export const startFailure = (log: string, state: JobState): StageError => {
   const reason = reasonIn(log)
   const note = state._tag === "Ended" ? (state.note ?? "") : ""
+  const how = state._tag === "Ended" ? (state.signal ?? `exit code ${state.exitCode}`) : state._tag === "Lost" ? "its supervisor gone" : "started again by its supervisor"
   if (/did not start/.test(note)) return new StageError({ reason: "Missing", message: `vLLM could not be started: ${note}`, remedy: "Check that HYPER_VLLM, or `vllm` on the PATH, is a program of a whole installation." })
   if (memory.some((sign) => sign.test(log))) return new StageError({ reason: "OutOfSpace", message: `vLLM has not enough memory for the model: ${reason ?? lastLines(log, 2)}`, remedy: SMALLER })
   if (/Errno 98|address already in use/i.test(log)) return new StageError({ reason: "InvalidInput", message: "vLLM cannot listen on its port: it is in use.", remedy: "Leave `port` out of vllm(...): then no port is needed. Or choose one that is free." })
@@ -32,7 +33,7 @@ export const startFailure = (log: string, state: JobState): StageError => {
   if (/does not recognize this architecture|are not supported for now|is not supported|has no vLLM implementation/.test(log)) return new StageError({ reason: "InvalidInput", message: `vLLM does not know this model's architecture: ${reason ?? lastLines(log, 2)}`, remedy: "Update vLLM, or serve with transformers()." })
   if (/SafetensorError/.test(log)) return new StageError({ reason: "InvalidInput", message: `The weights cannot be read: ${reason}`, remedy: "Run the checkpoint step again." })
   if (!/Traceback|Error/.test(log)) {
-    return new StageError({ reason: "OutOfSpace", message: `vLLM was ended while it loaded, without a word of its own: most likely by the system, for lack of memory.${log.trim() === "" ? "" : `\n${lastLines(log, 3)}`}`, remedy: "Free some memory or serve a smaller model; the kernel's log (dmesg) says whether it was that." })
+    return new StageError({ reason: "OutOfSpace", message: `vLLM was ended while it loaded, without a word of its own (${how}): most likely by the system, for lack of memory.${log.trim() === "" ? "" : `\n${lastLines(log, 3)}`}`, remedy: "Free some memory or serve a smaller model; the kernel's log (dmesg) says whether it was that." })
   }
-  return new StageError({ reason: "JobFailed", message: `vLLM ended before it was ready: ${reason ?? `its last words:\n${lastLines(log, 6)}`}`, remedy: "Its whole log: `hyper logs`." })
+  return new StageError({ reason: "JobFailed", message: `vLLM ended before it was ready (${how}): ${reason ?? `its last words:\n${lastLines(log, 6)}`}`, remedy: "Its whole log: `hyper logs`." })
 }
