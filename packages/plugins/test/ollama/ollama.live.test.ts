@@ -176,6 +176,9 @@ describe.skipIf(reason !== undefined)("ollama", () => {
     const jinja = join(scratch, "jinja")
     cpSync(FIXTURE, jinja, { recursive: true })
     writeFileSync(join(jinja, "chat_template.jinja"), "{% for message in messages %}{{ loop.index }}: {{ message['content'] }}{% endfor %}")
+    const large = join(scratch, "large")
+    cpSync(FIXTURE, large, { recursive: true })
+    writeFileSync(join(large, "config.json"), readFileSync(join(large, "config.json"), "utf8").replace('"max_position_embeddings": 256', '"max_position_embeddings": 16000000'))
     await world.run(
       Effect.gen(function* () {
         const good = yield* serve(serveContext(yield* packagedOf(FIXTURE, "good")))
@@ -190,6 +193,7 @@ describe.skipIf(reason !== undefined)("ollama", () => {
           { packaged: yield* packagedOf(short, "good", digest("d")), reason: "JobFailed", says: "Ollama failed with good" },
           { packaged: yield* packagedOf(jinja, "good", digest("e")), reason: "InvalidInput", says: "chat template has no equal" },
           { packaged: yield* packagedOf(FIXTURE, "good", digest("f")), options: { template: "{{ range" }, reason: "InvalidInput", says: "does not take the template" },
+          { packaged: yield* packagedOf(large, "good", digest("0")), options: { context: 16_000_000 }, reason: "OutOfSpace", says: "not enough memory" },
           { packaged: yield* packagedOf(FIXTURE, "mine", digest("1")), reason: "InvalidInput", says: "already has a model mine" }
         ]
         for (const [i, { options, packaged, reason: expected, says }] of cases.entries()) {

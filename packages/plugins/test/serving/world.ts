@@ -1,5 +1,6 @@
 /** For the plugins that serve. Everything real: database, keyring, jobs, artifacts, gateway. What a test starts is ended by name when it closes. */
 import { spawnSync } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -88,13 +89,16 @@ export const packagedOf = Effect.fnUntraced(function* (directory: string, name: 
   return packaged
 })
 
+/** A job is known by its key, on the whole machine: another checkout's tests at the same time must not be taken for ours. */
+const ours = randomBytes(4).toString("hex")
+
 export const contextOf = <Options>(home: Home, packaged: Packaged, options: Options, run = 1, attempt = 1): StageContext<Options, { readonly packaged: Packaged }> => ({
   tenant: "default",
-  runId: `run-${run}`,
+  runId: `run-${ours}-${run}`,
   stepId: "serve",
   attempt,
-  jobKey: `run-${run}/serve/${attempt}`,
-  effectKey: `run-${run}/serve`,
+  jobKey: `run-${ours}-${run}/serve/${attempt}`,
+  effectKey: `run-${ours}-${run}/serve`,
   pipeline: "support-bot",
   options,
   input: { packaged },
