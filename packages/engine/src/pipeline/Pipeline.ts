@@ -99,7 +99,7 @@ const build = (name: string, body: (p: Builder) => unknown, given: Readonly<Reco
     } else {
       for (const [input, wire] of Object.entries(inputs ?? {})) {
         if (isWire(wire)) wires[input] = { step: wire.step, path: [...wire.path] }
-        else if (wire !== undefined || (ports[kind].inputs as Record<string, string>)[input] !== "optional") {
+        else if (wire !== undefined || (ports[kind].inputs as Record<string, string>)[input] === "required") {
           issue(`${path}.inputs.${input}`, `${show(wire)} is not a wire`, "give what another step returned", at)
         }
       }

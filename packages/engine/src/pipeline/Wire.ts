@@ -15,9 +15,15 @@ type InputsOf<K extends keyof Ports> = Ports[K]["inputs"]
 /** What `p.<kind>(plugin, inputs)` wants. */
 export type Inputs<K extends keyof Ports> = {} extends Ports[K]["inputs"] ? { readonly [input: string]: never } : Wires<K>
 
+type Named<K extends keyof Ports, Need extends string> = { [N in keyof InputsOf<K>]: InputsOf<K>[N] extends Need ? N & string : never }[keyof InputsOf<K>]
+
+/** One property of `Names`, and only one. */
+type OneOf<Names extends string> = [Names] extends [never] ? {} : { [N in Names]: { readonly [M in N]: Wire<M> } & { readonly [M in Exclude<Names, N>]?: never } }[Names]
+
 type Wires<K extends keyof Ports> =
   & { readonly [N in keyof InputsOf<K> as InputsOf<K>[N] extends "required" ? N : never]: Wire<N & string> }
   & { readonly [N in keyof InputsOf<K> as InputsOf<K>[N] extends "optional" ? N : never]?: Wire<N & string> }
+  & OneOf<Named<K, "either">>
 
 /** What it gives: one wire, or one for each property of the output. */
 export type Outputs<K extends keyof Ports> = Ports[K]["output"] extends infer O

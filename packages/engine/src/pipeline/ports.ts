@@ -1,3 +1,6 @@
+/** `either`: exactly one of the inputs so marked. */
+export type Need = "required" | "optional" | "either"
+
 /**
  * Names of what each kind takes and gives, without the schemas: what the builder and its types need, free of effect. A type test and
  * a test hold it equal to `stage/kinds.ts`.
@@ -11,9 +14,9 @@ export const ports = {
   train: { inputs: { model: "required", shards: "required" }, output: "trained" },
   checkpoint: { inputs: { trained: "required" }, output: "checkpoint" },
   package: { inputs: { checkpoint: "required" }, output: "packaged" },
-  serve: { inputs: { packaged: "required" }, output: "endpoint" },
+  serve: { inputs: { packaged: "either", model: "either" }, output: "endpoint" },
   reward: { inputs: { trained: "required", endpoint: "optional" }, output: "settlement" }
-} as const satisfies Record<StageKind, { readonly inputs: Readonly<Record<string, "required" | "optional">>; readonly output: string | Readonly<Record<string, string>> }>
+} as const satisfies Record<StageKind, { readonly inputs: Readonly<Record<string, Need>>; readonly output: string | Readonly<Record<string, string>> }>
 
 export type Ports = typeof ports
 

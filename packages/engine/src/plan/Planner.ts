@@ -9,6 +9,7 @@ import type { RawIssue, RawPlan, RawStep } from "../pipeline/RawPlan.ts"
 import type { StageDefinition } from "../plugin/Plugin.ts"
 import { PluginProblem } from "../plugin/PluginProblem.ts"
 import { loadPlugin, stageOf, type Loaded, type RegistryOptions } from "../plugin/Registry.ts"
+import type { StageKind } from "../stage/StageKind.ts"
 import { decodeOptions } from "./options.ts"
 import { inOrder } from "./order.ts"
 import { Plan, PLAN_VERSION, type PlanStep } from "./Plan.ts"
@@ -95,6 +96,19 @@ const stepOf = Effect.fnUntraced(function*(raw: RawStep, loaded: Loaded | Plugin
 
 const isIssues = (value: PlannedStep | ReadonlyArray<RawIssue>): value is ReadonlyArray<RawIssue> => Array.isArray(value)
 
+/** Wires that fit by name, into steps that cannot use what this plugin gives. */
+const takerIssues = (steps: ReadonlyArray<PlannedStep>, raw: ReadonlyArray<RawStep>): ReadonlyArray<RawIssue> => {
+  const givers = new Map(steps.map(({ definition, step }) => [step.id, definition]))
+  return steps.flatMap(({ step }) =>
+    Object.entries(step.inputs).flatMap(([input, wire]): ReadonlyArray<RawIssue> => {
+      const takers = givers.get(wire.step)?.takers?.[wire.path[0] ?? input]
+      if (takers === undefined || takers.accepts(step.kind as StageKind, step.plugin.id)) return []
+      const at = raw.find(({ id }) => id === step.id)?.at
+      return [{ path: `steps.${step.id}.inputs.${input}`, message: takers.message, hint: takers.remedy, ...(at === undefined ? {} : { at }) }]
+    })
+  )
+}
+
 /** `file` is for messages; relative plugin files and options start at `projectDirectory`. */
 export const makePlan = Effect.fn("Planner.makePlan")(function*(
   input: unknown,
@@ -144,6 +158,7 @@ export const makePlan = Effect.fn("Planner.makePlan")(function*(
     if (isIssues(made)) issues.push(...made)
     else steps.push(made)
   }
+  issues.push(...takerIssues(steps, raw.steps))
   if (issues.length > 0) return yield* planError("Invalid", context.file, issues)
 
   const plan: Plan = {

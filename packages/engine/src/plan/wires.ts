@@ -1,5 +1,5 @@
 /** Checks every input of every step: known, there, wired to a step that exists and gives what the input takes. */
-import { carried, giverOf, ports } from "../pipeline/ports.ts"
+import { carried, giverOf, type Need, ports } from "../pipeline/ports.ts"
 import type { RawIssue, RawStep } from "../pipeline/RawPlan.ts"
 import { didYouMean } from "../plugin/near.ts"
 import type { StageKind } from "../stage/StageKind.ts"
@@ -9,7 +9,7 @@ const name = (wire: { readonly step: string; readonly path: ReadonlyArray<string
 export const wireIssues = (steps: ReadonlyArray<RawStep>, reported: ReadonlySet<string>): ReadonlyArray<RawIssue> => {
   const byId = new Map(steps.map((step) => [step.id, step]))
   return steps.flatMap((step) => {
-    const inputs: Readonly<Record<string, "required" | "optional">> = Object.hasOwn(ports, step.kind) ? ports[step.kind as StageKind].inputs : {}
+    const inputs: Readonly<Record<string, Need>> = Object.hasOwn(ports, step.kind) ? ports[step.kind as StageKind].inputs : {}
     const found: Array<RawIssue> = []
     const issue = (input: string, message: string, hint: string): void => {
       const path = `steps.${step.id}.inputs.${input}`
@@ -19,6 +19,10 @@ export const wireIssues = (steps: ReadonlyArray<RawStep>, reported: ReadonlySet<
     for (const [input, need] of Object.entries(inputs)) {
       if (need === "required" && !Object.hasOwn(step.inputs, input)) issue(input, `p.${step.kind} needs the input ${input}`, `wire it: ${give(input)} gives it`)
     }
+    const either = Object.keys(inputs).filter((input) => inputs[input] === "either")
+    const given = either.filter((input) => Object.hasOwn(step.inputs, input))
+    if (either.length > 0 && given.length === 0) issue(either[0]!, `p.${step.kind} needs one of the inputs ${either.join(", ")}`, `wire it: ${either.map((input) => `${give(input)} gives ${input}`).join(", or ")}`)
+    if (given.length > 1) issue(given[1]!, `p.${step.kind} takes one of the inputs ${either.join(", ")}, not ${given.length}`, `leave ${given.slice(1).join(", ")} out, or write a step for each`)
     for (const [input, wire] of Object.entries(step.inputs)) {
       if (!Object.hasOwn(inputs, input)) {
         issue(input, `p.${step.kind} takes no input ${input}`, didYouMean(input, Object.keys(inputs), `inputs of p.${step.kind}`))

@@ -60,6 +60,13 @@ export interface Estimate {
   readonly hosts: ReadonlyArray<string>
 }
 
+/** Which steps may take an output that not every step can use. `message` and `remedy` are what a plan says where another one does. */
+export interface Takers {
+  readonly accepts: (kind: StageKind, plugin: string) => boolean
+  readonly message: string
+  readonly remedy: string
+}
+
 export interface ShortStage<Options, Input, Output> {
   readonly run: (context: StageContext<Options, Input>) => Effect.Effect<Output, StageError, StageServices>
 }
@@ -86,6 +93,8 @@ export interface StageDefinition<K extends StageKind = StageKind, Options = any>
   readonly open?: (context: StageContext<Options, unknown>) => Effect.Effect<void, StageError, StageServices>
   /** Reward stages: called when the run ends without having reached this stage (failed, cancelled). */
   readonly close?: (context: StageContext<Options, unknown>) => Effect.Effect<Kinds[K]["output"] | undefined, StageError, StageServices>
+  /** By output name (`model`), where it is not for every step that a wire could lead to. */
+  readonly takers?: { readonly [output: string]: Takers }
   readonly attempts?: number
   readonly body: ShortStage<Options, Kinds[K]["input"], Kinds[K]["output"]> | LongStage<Options, Kinds[K]["input"], Kinds[K]["output"]>
 }

@@ -11,7 +11,8 @@ export const kinds = {
   train: { input: Schema.Struct({ model: Model, shards: Shards }), output: Trained },
   checkpoint: { input: Schema.Struct({ trained: Trained }), output: Exported },
   package: { input: Schema.Struct({ checkpoint: Exported }), output: Packaged },
-  serve: { input: Schema.Struct({ packaged: Packaged }), output: Endpoint },
+  // one of them: what was made here, or a model as it was selected
+  serve: { input: Schema.Struct({ packaged: Schema.optionalKey(Packaged), model: Schema.optionalKey(Model) }), output: Endpoint },
   reward: { input: Schema.Struct({ trained: Trained, endpoint: Schema.optionalKey(Endpoint) }), output: Settlement }
 } as const
 

@@ -3,16 +3,18 @@ import * as Schema from "effect/Schema"
 import { ArtifactRef } from "../artifact/Artifact.ts"
 import { Digest } from "../artifact/Digest.ts"
 
-/** A base model: `tree` holds config.json, tokenizer files and *.safetensors. */
+/** A base model: `tree` holds config.json, tokenizer files and *.safetensors; for one that only its own server can use, `ollama.json`. */
 export const Model = Schema.Struct({
   name: Schema.String,
-  /** where it came from: `hf:<repo>@<revision>`, `oci:<host>/<repository>@<digest>` or `file:<name>`; never an absolute path */
+  /** where it came from: `hf:<repo>@<revision>`, `oci:<host>/<repository>@<digest>`, `ollama:<name>@<digest>` or `file:<name>`; never an absolute path */
   source: Schema.String,
   revision: Schema.String,
   tree: ArtifactRef,
   architecture: Schema.String,
   parameters: Schema.Int,
-  license: Schema.optionalKey(Schema.String)
+  license: Schema.optionalKey(Schema.String),
+  /** of the weights; default safetensors. GGUF is made for serving: it can not be trained further. */
+  format: Schema.optionalKey(Schema.Literals(["safetensors", "gguf"]))
 })
 export type Model = typeof Model.Type
 
@@ -132,6 +134,7 @@ export const Packaged = Schema.Struct({
 })
 export type Packaged = typeof Packaged.Type
 
+/** `packaged`: digest of what is served, the package's or the model tree's. */
 export const Endpoint = Schema.Struct({
   id: Schema.String,
   /** OpenAI base URL, ends with /v1 */

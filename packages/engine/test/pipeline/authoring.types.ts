@@ -43,7 +43,12 @@ export default pipeline("types", (p) => {
   const endpoint = p.serve(transformers(), { packaged })
   p.reward(ledger({ pool: "100 HYPER" }), { trained, endpoint })
   p.reward(ledger({ pool: "100 HYPER" }), { trained })
+  p.serve(transformers(), { model })
 
+  // @ts-expect-error one of them, not both
+  p.serve(transformers(), { packaged, model })
+  // @ts-expect-error and not none
+  p.serve(transformers(), {})
   // @ts-expect-error a wrong wire: sealed is not shards
   p.train(torchrun({}), { model, shards: sealed })
   // @ts-expect-error a wrong wire: the data set is not a model

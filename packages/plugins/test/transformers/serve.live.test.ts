@@ -8,9 +8,12 @@ import { Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import OpenAI from "openai"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import type { Packaged } from "@hypernode/engine/stage/values"
+import type { Options } from "../../src/transformers/Options.ts"
 import plugin from "../../src/transformers/plugin.ts"
 import { serve } from "../../src/transformers/serve.ts"
-import { contextOf, endpointsOf, FIXTURE, noPython, openWorld, packagedOf, type World } from "./world.ts"
+import * as serving from "../serving/world.ts"
+import { adapterFor, endpointsOf, FIXTURE, noPython, openWorld, packagedOf, type World } from "../serving/world.ts"
 
 const reason = noPython()
 if (reason !== undefined) process.stdout.write(`skipped: ${reason}\n`)
@@ -35,21 +38,7 @@ const python = (code: string, ...args: Array<string>): void => {
   const done = spawnSync(process.env["HYPER_PYTHON"] as string, ["-c", code, ...args], { encoding: "utf8" })
   if (done.status !== 0) throw new Error(done.stderr)
 }
-/** A LoRA adapter with weights that matter. */
-const adapterFor = (model: string): string => {
-  const directory = join(scratch, "adapter")
-  python(
-    `import sys, torch
-from transformers import AutoModelForCausalLM
-from peft import LoraConfig, get_peft_model
-torch.manual_seed(3)
-m = get_peft_model(AutoModelForCausalLM.from_pretrained(sys.argv[1]), LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False))
-m.save_pretrained(sys.argv[2])`,
-    model,
-    directory
-  )
-  return directory
-}
+const contextOf = (home: World["home"], packaged: Packaged, options: Partial<Options>, run?: number, attempt?: number) => serving.contextOf<Options>(home, packaged, { maxTokens: 64, device: "cpu", ...options }, run, attempt)
 
 describe.skipIf(reason !== undefined)("transformers", () => {
   test("serves a package: chat, stream and completion with the official client; base and fine-tuned asked; then replaced, and stopped", async () => {
@@ -134,7 +123,8 @@ save_file({n: (v * 0 if n in k else v) for n, v in t.items()}, p, {"format": "pt
   test("an adapter is merged when its server loads it", async () => {
     await world.run(
       Effect.gen(function* () {
-        const packaged = yield* packagedOf(FIXTURE, "with-adapter", { adapter: adapterFor(FIXTURE) })
+        adapterFor(FIXTURE, join(scratch, "adapter"))
+        const packaged = yield* packagedOf(FIXTURE, "with-adapter", { adapter: join(scratch, "adapter") })
         const endpoint = yield* serve(contextOf(world.home, packaged, { probe: "Are you open?" }))
         expect(endpoint.model).toBe("with-adapter")
         const answers = world.lines.filter((line) => /^(base model|fine-tuned): /.test(line)).map((line) => line.slice(12))

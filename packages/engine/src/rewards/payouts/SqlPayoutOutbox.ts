@@ -1,4 +1,4 @@
-/** The outbox over SQL. What must never happen is refused by the database too: store/migrations/0010_payouts.ts. */
+/** The outbox over SQL. What must never happen is refused by the database too: store/migrations/0009_payouts.ts. */
 import { randomUUID } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,6 @@
 /** Which directories a server needs of a package, laid out below its job directory (hard links, so that it costs no space). */
+import { existsSync } from "node:fs"
+import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
@@ -15,7 +17,7 @@ export interface ServerFiles {
   readonly base: string
 }
 
-export const layOut = Effect.fn("transformers.layOut")(function* (exported: Exported, directory: string) {
+export const layOut = Effect.fn("serving.layOut")(function* (exported: Exported, directory: string) {
   const artifacts = yield* ArtifactStore
   const base = join(directory, "base")
   const tuned = join(directory, "model")
@@ -26,3 +28,15 @@ export const layOut = Effect.fn("transformers.layOut")(function* (exported: Expo
   const tokenizer = hasTokenizer ? tuned : base
   return (exported.form === "adapter" ? { model: base, adapter: tuned, tokenizer, base } : { model: tuned, tokenizer, base }) satisfies ServerFiles
 })
+
+/** Whether the tokenizer says how a conversation is written: by a file of its own, or within its configuration. */
+export const hasChatTemplate = (files: Pick<ServerFiles, "tokenizer">): Effect.Effect<boolean> =>
+  Effect.promise(async () => {
+    if (["chat_template.jinja", "chat_template.json"].some((name) => existsSync(join(files.tokenizer, name)))) return true
+    try {
+      const { chat_template } = JSON.parse(await readFile(join(files.tokenizer, "tokenizer_config.json"), "utf8")) as { readonly chat_template?: unknown }
+      return chat_template !== undefined && chat_template !== null
+    } catch {
+      return false
+    }
+  })

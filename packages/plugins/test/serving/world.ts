@@ -1,4 +1,6 @@
-/** Everything real: database, keyring, jobs, artifacts, gateway. What a test starts is ended by name when it closes. */
+/** For the plugins that serve. Everything real: database, keyring, jobs, artifacts, gateway. What a test starts is ended by name when it closes. */
+import { spawnSync } from "node:child_process"
+import { randomBytes } from "node:crypto"
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -29,7 +31,6 @@ import type { StageServices } from "@hypernode/engine/stage/StageServices"
 import type { Exported, Packaged } from "@hypernode/engine/stage/values"
 import * as Database from "@hypernode/engine/store/Database"
 import { TelemetryStore } from "@hypernode/engine/telemetry/TelemetryStore"
-import type { Options } from "../../src/transformers/Options.ts"
 
 const GATEWAY = fileURLToPath(new URL("../../../api/src/gateway/main.ts", import.meta.url))
 export const FIXTURE = fileURLToPath(new URL("../../../../fixtures/models/tiny-llama", import.meta.url))
@@ -88,20 +89,35 @@ export const packagedOf = Effect.fnUntraced(function* (directory: string, name: 
   return packaged
 })
 
-export const contextOf = (home: Home, packaged: Packaged, options: Partial<Options>, run = 1, attempt = 1): StageContext<Options, { readonly packaged: Packaged }> => ({
+/** A job is known by its key, on the whole machine: another checkout's tests at the same time must not be taken for ours. */
+const ours = randomBytes(4).toString("hex")
+
+export const contextOf = <Options>(home: Home, packaged: Packaged, options: Options, run = 1, attempt = 1): StageContext<Options, { readonly packaged: Packaged }> => ({
   tenant: "default",
-  runId: `run-${run}`,
+  runId: `run-${ours}-${run}`,
   stepId: "serve",
   attempt,
-  jobKey: `run-${run}/serve/${attempt}`,
-  effectKey: `run-${run}/serve`,
+  jobKey: `run-${ours}-${run}/serve/${attempt}`,
+  effectKey: `run-${ours}-${run}/serve`,
   pipeline: "support-bot",
-  options: { maxTokens: 64, device: "cpu", ...options },
+  options,
   input: { packaged },
   projectDirectory: home.root,
   scratch: home.scratch,
   home: home.root,
   cache: home.cache
 })
+
+/** A LoRA adapter for `model`, with weights that matter. */
+export const adapterFor = (model: string, directory: string): void => {
+  const code = `import sys, torch
+from transformers import AutoModelForCausalLM
+from peft import LoraConfig, get_peft_model
+torch.manual_seed(3)
+m = get_peft_model(AutoModelForCausalLM.from_pretrained(sys.argv[1]), LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False))
+m.save_pretrained(sys.argv[2])`
+  const done = spawnSync(process.env["HYPER_PYTHON"] as string, ["-c", code, model, directory], { encoding: "utf8" })
+  if (done.status !== 0) throw new Error(done.stderr)
+}
 
 export const endpointsOf = Endpoints.use((endpoints) => endpoints.list("default"))
