@@ -14,9 +14,10 @@ import { type BlobDirectories, blobPath, openBlobWriter, syncDirectory } from ".
 import { canonicalJson, type Digest } from "./Digest.ts"
 import { digestOfHandle } from "./digestOfFile.ts"
 import { materializeFiles } from "./materialize.ts"
+import { openStaging } from "./Staging.ts"
 import { listFiles, treeFault } from "./TreePaths.ts"
 
-/** A temporary file that nobody has written to for so long was left by a killed process. */
+/** A temporary file, or a directory of them, that nobody has written to for so long was left by a killed process. */
 const STALE_MILLIS = 3_600_000
 
 /** From so many bytes on, handing a digest to another thread costs less than it blocks this one. */
@@ -31,7 +32,7 @@ const prepare = (directories: BlobDirectories) =>
     for (const name of await fs.readdir(directories.temporary)) {
       const path = join(directories.temporary, name)
       const stat = await fs.lstat(path).catch(() => undefined)
-      if (stat !== undefined && Date.now() - stat.mtimeMs > STALE_MILLIS) await fs.rm(path, { force: true })
+      if (stat !== undefined && Date.now() - stat.mtimeMs > STALE_MILLIS) await fs.rm(path, { recursive: true, force: true })
     }
   })
 
@@ -116,6 +117,7 @@ export const make = Effect.fnUntraced(function*(root: string) {
     putStream,
     putFile,
     putTree,
+    staging: openStaging(directories),
     read: reader.read,
     stream: reader.stream,
     tree,
