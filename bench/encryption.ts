@@ -84,7 +84,11 @@ const cpuOf = (pid: number): number => {
 const ours = async (mode: string, facts: { readonly rows: number; readonly bytes: number }): Promise<Omit<EncryptionFigure, "name" | "megabytesPerSecond">> => {
   const work = join(box, mode)
   mkdirSync(work)
-  const child = spawn(process.execPath, [join(import.meta.dirname, "encryption", "contender.ts"), mode, source, work, String(facts.rows), String(facts.bytes)], { stdio: ["ignore", "pipe", "inherit"] })
+  const child = spawn(process.execPath, [join(import.meta.dirname, "encryption", "contender.ts"), mode, source, work, String(facts.rows), String(facts.bytes)], {
+    stdio: ["ignore", "pipe", "inherit"],
+    // as the daemon has it
+    env: { ...process.env, NODE_COMPILE_CACHE: join(box, "compile") }
+  })
   let out = ""
   child.stdout.on("data", (bytes: Buffer) => { out += bytes.toString() })
   const [code] = await once(child, "close")

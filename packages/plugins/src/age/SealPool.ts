@@ -23,8 +23,9 @@ interface Thread {
 }
 
 const start = (): Thread => {
-  // An environment of its own: nothing of ours is for the thread to know.
-  const worker = new Worker(programPath(import.meta.url, "./sealWorker"), { env: {}, name: "age" })
+  // An environment of its own: nothing of ours is for the thread to know, but where compiled code is kept, which halves its start.
+  const { NODE_COMPILE_CACHE } = process.env
+  const worker = new Worker(programPath(import.meta.url, "./sealWorker"), { env: NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE }, name: "age" })
   const waiting: Thread["waiting"] = new Map()
   let ended = false
   const end = (fault: string): void => {
