@@ -5,7 +5,6 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { ArtifactRef, Tree } from "./Artifact.ts"
-import type { Digest } from "./Digest.ts"
 import type { Staging } from "./Staging.ts"
 
 export class ArtifactMissing extends Schema.TaggedError<ArtifactMissing>()("ArtifactMissing", {
@@ -31,11 +30,8 @@ export type ArtifactError = ArtifactMissing | ArtifactCorrupt | ArtifactIo
 export class ArtifactStore extends Context.Service<
   ArtifactStore,
   {
-    /**
-     * `bytes` are not kept: their memory may be used again when this returns. `digest` is of exactly these bytes, for a caller that had
-     * it computed beside its own work; a store may take it on trust, as every read checks it.
-     */
-    readonly put: (bytes: Uint8Array | string, mediaType: string, options?: { readonly digest?: Digest }) => Effect.Effect<ArtifactRef, ArtifactError>
+    /** `bytes` are not kept: their memory may be used again when this returns. */
+    readonly put: (bytes: Uint8Array | string, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError>
     readonly putStream: <E>(bytes: Stream.Stream<Uint8Array, E>, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError | E>
     /** Copies (or, with `move`, renames) a file in. Symbolic links are refused. */
     readonly putFile: (path: string, mediaType: string, options?: { readonly move?: boolean }) => Effect.Effect<ArtifactRef, ArtifactError>

@@ -11,7 +11,7 @@ import { io } from "./ArtifactFailure.ts"
 import { ArtifactCorrupt, ArtifactStore } from "./ArtifactStore.ts"
 import { fileChunks, makeBlobReader, openRegular } from "./BlobReader.ts"
 import { type BlobDirectories, blobPath, openBlobWriter, syncDirectory } from "./BlobWriter.ts"
-import { canonicalJson, type Digest } from "./Digest.ts"
+import { canonicalJson } from "./Digest.ts"
 import { digestOfHandle } from "./digestOfFile.ts"
 import { materializeFiles } from "./materialize.ts"
 import { openStaging } from "./Staging.ts"
@@ -51,12 +51,12 @@ export const make = Effect.fnUntraced(function*(root: string) {
       })
     )
 
-  const put = (content: Uint8Array | string, mediaType: string, options?: { readonly digest?: Digest }) =>
+  const put = (content: Uint8Array | string, mediaType: string) =>
     Effect.scoped(
       Effect.gen(function*() {
         const bytes = typeof content === "string" ? Buffer.from(content) : content
         const writer = yield* openBlobWriter(directories)
-        yield* options?.digest === undefined && bytes.length < OTHER_THREAD_BYTES ? writer.write(bytes) : writer.writeWhole(bytes, options?.digest)
+        yield* bytes.length < OTHER_THREAD_BYTES ? writer.write(bytes) : writer.writeWhole(bytes)
         const { digest, size } = yield* writer.commit()
         return { digest, size, mediaType } satisfies ArtifactRef
       })
