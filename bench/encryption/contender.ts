@@ -1,5 +1,5 @@
 /** One contender of the encryption bench, in a process of its own: `contender.ts <mode> <source> <work> <rows> <bytes>`. */
-import { createCipheriv, createHmac, randomBytes } from "node:crypto"
+import { createCipheriv, createHash, createHmac, randomBytes } from "node:crypto"
 import { createReadStream } from "node:fs"
 import { open } from "node:fs/promises"
 import { join } from "node:path"
@@ -44,6 +44,14 @@ const modes: Readonly<Record<string, () => Promise<void>>> = {
     const seal = sealer()
     return timed(async () => {
       for (let done = 0; done < Number(byteCount); done += CHUNK) seal(chunk)
+    })
+  },
+  sha256: () => {
+    const piece = randomBytes(4 * CHUNK)
+    return timed(async () => {
+      const hash = createHash("sha256")
+      for (let done = 0; done < Number(byteCount); done += piece.length) hash.update(piece)
+      hash.digest()
     })
   },
   "raw-file": () =>

@@ -2,9 +2,10 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { ArtifactRef, Tree } from "./Artifact.ts"
-import type { Digest } from "./Digest.ts"
+import type { Staging } from "./Staging.ts"
 
 export class ArtifactMissing extends Schema.TaggedError<ArtifactMissing>()("ArtifactMissing", {
   digest: Schema.String,
@@ -29,16 +30,15 @@ export type ArtifactError = ArtifactMissing | ArtifactCorrupt | ArtifactIo
 export class ArtifactStore extends Context.Service<
   ArtifactStore,
   {
-    /**
-     * `bytes` are not kept: their memory may be used again when this returns. `digest` is of exactly these bytes, for a caller that had
-     * it computed beside its own work; a store may take it on trust, as every read checks it.
-     */
-    readonly put: (bytes: Uint8Array | string, mediaType: string, options?: { readonly digest?: Digest }) => Effect.Effect<ArtifactRef, ArtifactError>
+    /** `bytes` are not kept: their memory may be used again when this returns. */
+    readonly put: (bytes: Uint8Array | string, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError>
     readonly putStream: <E>(bytes: Stream.Stream<Uint8Array, E>, mediaType: string) => Effect.Effect<ArtifactRef, ArtifactError | E>
     /** Copies (or, with `move`, renames) a file in. Symbolic links are refused. */
     readonly putFile: (path: string, mediaType: string, options?: { readonly move?: boolean }) => Effect.Effect<ArtifactRef, ArtifactError>
     /** Every file below `directory`, each stored as a blob of its own, and the tree document over them. */
     readonly putTree: (directory: string, options?: { readonly move?: boolean }) => Effect.Effect<ArtifactRef, ArtifactError>
+    /** For blobs that other threads make: they write files (stagedFile.ts), the store takes them in. What was not put is gone when the scope closes. */
+    readonly staging: Effect.Effect<Staging, ArtifactError, Scope.Scope>
     readonly read: (ref: ArtifactRef) => Effect.Effect<Uint8Array, ArtifactError>
     readonly stream: (ref: ArtifactRef) => Stream.Stream<Uint8Array, ArtifactError>
     readonly tree: (ref: ArtifactRef) => Effect.Effect<Tree, ArtifactError>

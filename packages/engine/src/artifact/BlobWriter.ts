@@ -20,8 +20,8 @@ export interface BlobDirectories {
 
 export interface BlobWriter {
   readonly write: (chunk: Uint8Array) => Effect.Effect<void, ArtifactIo>
-  /** The whole blob at once: its digest, where it is not given, is computed on another thread while it is written. */
-  readonly writeWhole: (bytes: Uint8Array, digest?: Digest) => Effect.Effect<void, ArtifactIo>
+  /** The whole blob at once: its digest is computed on another thread while it is written. */
+  readonly writeWhole: (bytes: Uint8Array) => Effect.Effect<void, ArtifactIo>
   /** `syncDirectory: false` where a later commit into the same directory will sync it. */
   readonly commit: (options?: { readonly syncDirectory?: boolean }) => Effect.Effect<{ readonly digest: Digest; readonly size: number }, ArtifactIo>
 }
@@ -63,13 +63,8 @@ export const openBlobWriter = Effect.fnUntraced(function*(directories: BlobDirec
         hash.update(chunk)
         return append(chunk)
       }),
-    writeWhole: (bytes, known) =>
+    writeWhole: (bytes) =>
       io(what, async () => {
-        if (known !== undefined) {
-          await append(bytes)
-          whole = known
-          return
-        }
         const [digest] = await Promise.all([webcrypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>), append(bytes)])
         whole = digestFrom(Buffer.from(digest))
       }),

@@ -11,12 +11,13 @@ import { io } from "./ArtifactFailure.ts"
 import { ArtifactCorrupt, ArtifactStore } from "./ArtifactStore.ts"
 import { fileChunks, makeBlobReader, openRegular } from "./BlobReader.ts"
 import { type BlobDirectories, blobPath, openBlobWriter, syncDirectory } from "./BlobWriter.ts"
-import { canonicalJson, type Digest } from "./Digest.ts"
+import { canonicalJson } from "./Digest.ts"
 import { digestOfHandle } from "./digestOfFile.ts"
 import { materializeFiles } from "./materialize.ts"
+import { openStaging } from "./Staging.ts"
 import { listFiles, treeFault } from "./TreePaths.ts"
 
-/** A temporary file that nobody has written to for so long was left by a killed process. */
+/** A temporary file, or a directory of them, that nobody has written to for so long was left by a killed process. */
 const STALE_MILLIS = 3_600_000
 
 /** From so many bytes on, handing a digest to another thread costs less than it blocks this one. */
@@ -31,7 +32,7 @@ const prepare = (directories: BlobDirectories) =>
     for (const name of await fs.readdir(directories.temporary)) {
       const path = join(directories.temporary, name)
       const stat = await fs.lstat(path).catch(() => undefined)
-      if (stat !== undefined && Date.now() - stat.mtimeMs > STALE_MILLIS) await fs.rm(path, { force: true })
+      if (stat !== undefined && Date.now() - stat.mtimeMs > STALE_MILLIS) await fs.rm(path, { recursive: true, force: true })
     }
   })
 
@@ -50,12 +51,12 @@ export const make = Effect.fnUntraced(function*(root: string) {
       })
     )
 
-  const put = (content: Uint8Array | string, mediaType: string, options?: { readonly digest?: Digest }) =>
+  const put = (content: Uint8Array | string, mediaType: string) =>
     Effect.scoped(
       Effect.gen(function*() {
         const bytes = typeof content === "string" ? Buffer.from(content) : content
         const writer = yield* openBlobWriter(directories)
-        yield* options?.digest === undefined && bytes.length < OTHER_THREAD_BYTES ? writer.write(bytes) : writer.writeWhole(bytes, options?.digest)
+        yield* bytes.length < OTHER_THREAD_BYTES ? writer.write(bytes) : writer.writeWhole(bytes)
         const { digest, size } = yield* writer.commit()
         return { digest, size, mediaType } satisfies ArtifactRef
       })
@@ -116,6 +117,7 @@ export const make = Effect.fnUntraced(function*(root: string) {
     putStream,
     putFile,
     putTree,
+    staging: openStaging(directories),
     read: reader.read,
     stream: reader.stream,
     tree,

@@ -6,13 +6,13 @@
  * Rows are positions in a shared buffer, because an object a row costs more than sealing it.
  */
 import { isUtf8 } from "node:buffer"
-import { constants, promises as fs } from "node:fs"
+import type { FileHandle } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { StageError } from "../stage/StageError.ts"
-import { invalidDataset, invalidRow, unreadable } from "./DatasetFault.ts"
+import { MAX_ROW_BYTES, notUtf8, tooLong, unreadable } from "./DatasetFault.ts"
+import { openSource } from "./openSource.ts"
 
-export const MAX_ROW_BYTES = 16 << 20
 const READ_BYTES = 1 << 20
 const BATCH_ROWS = 16_384
 
@@ -33,11 +33,10 @@ const isBlank = (buffer: Buffer, start: number, end: number): boolean => {
   return true
 }
 
-async function* batches(handle: fs.FileHandle, name: string, onBytes: ((bytes: Buffer) => void) | undefined): AsyncGenerator<RowBatch> {
+async function* batches(handle: FileHandle, name: string, onBytes: ((bytes: Buffer) => void) | undefined): AsyncGenerator<RowBatch> {
   const starts = new Uint32Array(BATCH_ROWS), ends = new Uint32Array(BATCH_ROWS), lines = new Uint32Array(BATCH_ROWS)
   let buffer = Buffer.allocUnsafe(2 * READ_BYTES)
   let filled = 0, line = 1, ended = false, begun = false
-  const tooLong = () => invalidRow(name, line, `the row is longer than ${MAX_ROW_BYTES >> 20} MiB`, "Split the row, or check that the file has one JSON object a line.")
   while (!ended) {
     if (filled + READ_BYTES > buffer.length) {
       const larger = Buffer.allocUnsafe(Math.min(buffer.length * 2, MAX_ROW_BYTES + 2 * READ_BYTES))
@@ -63,8 +62,8 @@ async function* batches(handle: fs.FileHandle, name: string, onBytes: ((bytes: B
       let end = newline === -1 ? filled : newline
       const next = newline === -1 ? filled : newline + 1
       if (end > start && view[end - 1] === CR) end--
-      if (end - start > MAX_ROW_BYTES) throw tooLong()
-      if (!whole && !isUtf8(view.subarray(start, end))) throw invalidRow(name, line, "the row is not UTF-8", "Save the file as UTF-8.")
+      if (end - start > MAX_ROW_BYTES) throw tooLong(name, line)
+      if (!whole && !isUtf8(view.subarray(start, end))) throw notUtf8(name, line)
       const first = view[start]
       // "{" is what all but bad rows begin with
       if (first === 123 || !isBlank(view, start, end)) {
@@ -84,20 +83,13 @@ async function* batches(handle: fs.FileHandle, name: string, onBytes: ((bytes: B
     buffer.copyWithin(0, start, filled)
     filled -= start
     searched = filled
-    if (filled > MAX_ROW_BYTES) throw tooLong()
+    if (filled > MAX_ROW_BYTES) throw tooLong(name, line)
   }
 }
 
 /** `onBytes` sees every byte of the file once, in order. `name` is what errors call the file. */
 export const rowBatches = (path: string, name: string, onBytes?: (bytes: Buffer) => void): Stream.Stream<RowBatch, StageError> =>
   Stream.unwrap(
-    Effect.gen(function*() {
-      const handle = yield* Effect.acquireRelease(
-        Effect.tryPromise({ try: () => fs.open(path, constants.O_RDONLY | constants.O_NONBLOCK), catch: (cause) => unreadable(name, cause) }),
-        (h) => Effect.promise(() => h.close().catch(() => undefined))
-      )
-      const stat = yield* Effect.tryPromise({ try: () => handle.stat(), catch: (cause) => unreadable(name, cause) })
-      if (!stat.isFile()) return yield* invalidDataset(`The data set ${name} is not a regular file.`, "Name one JSONL file: one JSON object a line.")
-      return Stream.fromAsyncIterable(batches(handle, name, onBytes), (cause) => (cause instanceof StageError ? cause : unreadable(name, cause)))
-    })
+    Effect.map(openSource(path, name), (handle) =>
+      Stream.fromAsyncIterable(batches(handle, name, onBytes), (cause) => (cause instanceof StageError ? cause : unreadable(name, cause))))
   )

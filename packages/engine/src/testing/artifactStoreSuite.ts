@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import { TREE_MEDIA_TYPE } from "../artifact/Artifact.ts"
 import { type ArtifactCorrupt, type ArtifactIo, ArtifactStore } from "../artifact/ArtifactStore.ts"
 import { digestOf } from "../artifact/Digest.ts"
+import { writeStaged } from "../artifact/stagedFile.ts"
 
 const directory = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "artifact-suite-"))),
@@ -57,6 +58,28 @@ export const artifactStoreSuite = <E>(name: string, store: Layer.Layer<ArtifactS
       const error = yield* Effect.flip(artifacts.putStream(Stream.concat(Stream.make(bytes), Stream.fail("stopped" as const)), "text/plain"))
       assert.strictEqual(error, "stopped")
       assert.isFalse(yield* artifacts.has(digestOf(bytes)))
+    }))
+
+    test("takes in files that were written for it elsewhere, and forgets the others", Effect.gen(function*() {
+      const artifacts = yield* ArtifactStore
+      const pieces = [Buffer.from("one "), Buffer.alloc(300_000, 7), Buffer.from(" end")]
+      const [kept, left] = yield* Effect.scoped(Effect.gen(function*() {
+        const staging = yield* artifacts.staging
+        const [first, second] = [staging.path(), staging.path()]
+        assert.notStrictEqual(first, second)
+        const file = writeStaged(first, (write) => pieces.forEach(write))
+        assert.throws(() => writeStaged(second, (write) => { write(Buffer.from("half of it")); throw new Error("stopped") }), /stopped/)
+        const ref = yield* staging.put(file, "text/plain")
+        yield* staging.sync
+        assert.isTrue(yield* Effect.promise(() => stat(second).then(() => true)))
+        return [ref, second] as const
+      }))
+      assert.deepStrictEqual(kept, { digest: digestOf(Buffer.concat(pieces)), size: 300_008, mediaType: "text/plain" })
+      assert.isTrue(Buffer.concat(pieces).equals(yield* artifacts.read(kept)))
+      assert.strictEqual(yield* Effect.promise(() => stat(left).then(() => "there", () => "gone")), "gone")
+      assert.isFalse(yield* artifacts.has(digestOf("half of it")))
+      const path = yield* artifacts.path(kept)
+      assert.strictEqual((yield* Effect.promise(() => stat(path))).mode & 0o777, 0o444)
     }))
 
     test("says what is missing", Effect.gen(function*() {

@@ -11,18 +11,17 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { invalidDataset } from "@hypernode/engine/dataset/DatasetFault"
-import { rowBatches } from "@hypernode/engine/dataset/RowBatches"
 import { sourceCheck } from "@hypernode/engine/dataset/sourceCheck"
-import { AGE_MEDIA_TYPE } from "@hypernode/engine/keys/age/File"
 import { decodeRecipient, generateIdentity, recipientOf } from "@hypernode/engine/keys/age/X25519"
 import { Keyring, type KeyMissing, type KeyringIo } from "@hypernode/engine/keys/Keyring"
 import { definePlugin, stage, type StageContext } from "@hypernode/engine/plugin/Plugin"
-import { artifactFailure } from "@hypernode/engine/stage/artifactFailure"
 import type { Kinds } from "@hypernode/engine/stage/kinds"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import type { Model, Sealed, Segment, SourceRef } from "@hypernode/engine/stage/values"
 import { Options } from "./Options.ts"
+import { plainSegments } from "./plainSegments.ts"
+import { sealInPlace } from "./Sealer.ts"
 import { makeSealPool } from "./SealPool.ts"
 import { Segmenter } from "./Segmenter.ts"
 import { tokenizerFiles } from "./tokenizerFiles.ts"
@@ -78,9 +77,15 @@ const dataKey = Effect.fnUntraced(function*(dataset: SourceRef) {
   return { keyId, recipient }
 })
 
+/** What a run that ends early leaves in memory is overwritten. */
+const segmenterFor = (dataset: SourceRef, options: Options) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Segmenter(dataset.name, options.segmentBytes, options.segmentRows ?? Math.max(1, Math.ceil(dataset.rows / SEGMENTS_OF_A_SMALL_SET)))),
+    (segmenter) => Effect.sync(() => segmenter.slots.wipe())
+  )
+
 const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options, Kinds["encrypt"]["input"]>) {
   const { input: { dataset, model }, options } = context
-  const artifacts = yield* ArtifactStore
   const progress = yield* Progress
   const path = yield* pathOf(dataset)
   const salt = yield* Effect.mapError((yield* Keyring).get(dataset.saltKey), keyFailure)
@@ -89,38 +94,28 @@ const encrypt = Effect.fn("age.encrypt")(function*(context: StageContext<Options
   if (bad !== undefined) return yield* new StageError({ reason: "InvalidInput", message: `"${bad}" is not an age recipient: its checksum does not match.`, remedy: "Copy it again from age-keygen's output." })
   const recipients = [...new Set([recipient, ...options.recipients])]
   const tokenizer = yield* tokenizerOf(model)
+  const segmenter = yield* segmenterFor(dataset, options)
   const threads = threadsFor(dataset.bytes, tokenizer !== undefined)
-  const seal = yield* makeSealPool(threads)
-
+  const sealer = yield* threads === 0 ? sealInPlace : makeSealPool(threads)
   const check = sourceCheck(Buffer.from(Redacted.value(salt), "base64"), dataset)
-  const segmenter = new Segmenter(dataset.name, options.segmentBytes, options.segmentRows ?? Math.max(1, Math.ceil(dataset.rows / SEGMENTS_OF_A_SMALL_SET)))
-  const attempt = <A>(call: () => A): Effect.Effect<A, StageError> =>
-    Effect.try({ try: call, catch: (cause) => (cause instanceof StageError ? cause : new StageError({ reason: "Internal", message: `Splitting ${dataset.name} failed (${cause instanceof Error ? cause.name : "unknown failure"}).` })) })
-  // What is in flight decides how much memory there is; it goes round.
-  const targets: Array<SharedArrayBuffer> = []
   let done = 0
-  const segments = yield* rowBatches(path, dataset.name, check.update).pipe(
-    Stream.mapEffect((batch) => attempt(() => segmenter.push(batch))),
-    Stream.concat(Stream.suspend(() => Stream.make(segmenter.end()))),
-    Stream.flattenIterable,
+  const segments = yield* plainSegments(path, dataset.name, segmenter, check.update).pipe(
     Stream.mapEffect((plain) =>
       Effect.gen(function*() {
         const bytes = plain.bytes.length
-        const target = targets.pop()
-        const { digest, file, tokens } = yield* seal({ bytes: plain.bytes, recipients, tokenizer, ...(target === undefined ? {} : { target }) })
-        segmenter.reuse(plain.bytes.buffer)
-        const artifact = yield* Effect.mapError(artifacts.put(file, AGE_MEDIA_TYPE, { digest }), artifactFailure)
-        targets.push(file.buffer)
+        const { artifact, tokens } = yield* sealer.seal({ bytes: plain.bytes, recipients, tokenizer })
+        segmenter.slots.sealed(plain.slot)
         done += bytes
         yield* progress.report({ done, total: dataset.bytes, unit: "bytes", label: `sealing ${dataset.name}` })
         return { index: plain.index, artifact, rows: plain.rows, bytes, ...(tokens === undefined ? {} : { tokens }) } satisfies Segment
-      }), { concurrency: Math.max(1, threads) + 1 }),
+      }), { concurrency: sealer.width }),
     Stream.runCollect
   )
   if (!check.matches()) {
     return yield* invalidDataset(`${basename(path)} is not what was selected: it was changed since (its commitment does not match).`, "Run the pipeline again: the new content is then checked and selected.")
   }
   if (segments.length === 0) return yield* invalidDataset(`The data set ${dataset.name} has no rows.`, "Give a JSONL file with at least one row: one JSON object a line.")
+  yield* sealer.finish
   yield* note(`${dataset.name}: ${segmenter.totalRows} rows sealed in ${segments.length} segments for ${recipients.length} recipient${recipients.length === 1 ? "" : "s"}`)
   return { keyId, recipients, commitment: dataset.commitment, format: dataset.format, rows: segmenter.totalRows, segments } satisfies Sealed
 }, Effect.scoped)

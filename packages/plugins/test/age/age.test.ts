@@ -1,8 +1,9 @@
-import { spawnSync } from "node:child_process"
-import { appendFile, readdir, readFile, writeFile } from "node:fs/promises"
+import { execFileSync, spawnSync } from "node:child_process"
+import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
@@ -203,4 +204,34 @@ describe("age: a failed run", () => {
         assert.isFalse(bytes.includes("question"), file.name)
       }
     })))
+
+  const large = Array.from({ length: 9000 }, (_, i) => chatRow(i, "z".repeat(2000)))
+
+  it.effect("one that is cancelled while threads write leaves no temporary file", () =>
+    provided(Effect.gen(function*() {
+      const home = yield* CurrentHome
+      const dataset = yield* source(large.join("\n"), large.length)
+      const written = Effect.promise(() => readdir(join(home.artifacts, "tmp"), { recursive: true }))
+      const fiber = yield* Effect.forkChild(encrypt(dataset, { segmentBytes: 64 << 10 }), { startImmediately: true })
+      // the staging directory and a file in it
+      while ((yield* written).length < 2) yield* Effect.promise(() => new Promise((go) => setTimeout(go, 2)))
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* written, [])
+    })))
+
+  const mountable = process.platform === "linux" && process.getuid?.() === 0
+  it.effect.skipIf(!mountable)("one for which the disk is too small says so, and leaves no temporary file (needs root, for a small tmpfs)", () =>
+    provided(Effect.gen(function*() {
+      const home = yield* CurrentHome
+      const dataset = yield* source(large.join("\n"), large.length)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", home.artifacts])),
+        () => Effect.sync(() => execFileSync("umount", [home.artifacts]))
+      )
+      for (const directory of ["tmp", "blobs/sha256"]) yield* Effect.promise(() => mkdir(join(home.artifacts, directory), { recursive: true }))
+      const error = yield* Effect.flip(encrypt(dataset))
+      assert.strictEqual(error.reason, "OutOfSpace")
+      assert.include(error.message, "HYPER_HOME")
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(join(home.artifacts, "tmp"))), [])
+    }).pipe(Effect.scoped)))
 })

@@ -1,22 +1,23 @@
 /** A whole age v1 file in memory: what a segment is. */
 import { newFileKey, openHeader, parseHeader, sealHeader } from "./Header.ts"
-import { openPayload, sealedPayloadBytes, sealPayloadInto } from "./Payload.ts"
+import { openPayload, sealPayloadTo } from "./Payload.ts"
 import { AgeFault } from "./X25519.ts"
 
 export const AGE_MEDIA_TYPE = "application/age"
 
-/** Throws AgeFault for a recipient that is none. */
-export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>): Buffer => sealFileInto((size) => Buffer.allocUnsafe(size), plaintext, recipients)
-
-/** The same, into memory that `memory` gives for the file's size. */
-export const sealFileInto = <B extends Buffer<ArrayBufferLike>>(memory: (size: number) => B, plaintext: Uint8Array, recipients: ReadonlyArray<string>): B => {
+/** Seals piece by piece, in order; a piece's memory is used again once `write` returns. Throws AgeFault for a recipient that is none, before anything is written. */
+export const sealFileTo = (write: (piece: Uint8Array) => void, plaintext: Uint8Array, recipients: ReadonlyArray<string>): void => {
   const fileKey = newFileKey()
-  const header = sealHeader(fileKey, recipients)
-  const file = memory(header.length + sealedPayloadBytes(plaintext.length))
-  header.copy(file)
-  sealPayloadInto(file, header.length, fileKey, plaintext)
+  write(sealHeader(fileKey, recipients))
+  sealPayloadTo(write, fileKey, plaintext)
   fileKey.fill(0)
-  return file
+}
+
+/** The same, whole. */
+export const sealFile = (plaintext: Uint8Array, recipients: ReadonlyArray<string>): Buffer => {
+  const pieces: Array<Buffer> = []
+  sealFileTo((piece) => pieces.push(Buffer.from(piece)), plaintext, recipients)
+  return Buffer.concat(pieces)
 }
 
 /** Throws AgeFault where the file is for another identity or was changed. */

@@ -15,23 +15,40 @@ const chunkNonce = (nonce: Buffer, index: number, last: boolean): Buffer => {
   return nonce
 }
 
-export const sealedPayloadBytes = (plaintextBytes: number): number => NONCE_BYTES + plaintextBytes + TAG_BYTES * Math.max(1, Math.ceil(plaintextBytes / CHUNK_BYTES))
+/** Chunks a piece: large enough that a call for each costs nothing, small enough to stay in a processor's second cache until it is written. */
+const PIECE_CHUNKS = 4
 
-/** Writes the sealed payload into `target` from `at` on; returns where it ends. `target` must have `sealedPayloadBytes` left. */
-export const sealPayloadInto = (target: Buffer, at: number, fileKey: Uint8Array, plaintext: Uint8Array): number => {
+/**
+ * The cipher gives each chunk in memory of its own, 1 GiB of it for 1 GiB of rows. Given back here and not by garbage collection, it is the
+ * same memory each time, still in the processor's cache: a third of all sealing, and no heap that grows.
+ */
+const giveBack = (chunk: Buffer): void => {
+  // never memory that holds anything else
+  if (chunk.buffer instanceof ArrayBuffer && chunk.buffer.byteLength === chunk.length) chunk.buffer.transfer?.(0)
+}
+
+/** Seals the payload piece by piece, in order. A piece's memory is used again once `write` returns. */
+export const sealPayloadTo = (write: (piece: Uint8Array) => void, fileKey: Uint8Array, plaintext: Uint8Array): void => {
   const salt = randomBytes(NONCE_BYTES)
   const key = payloadKey(fileKey, salt)
   const nonce = Buffer.alloc(12)
-  let offset = at + salt.copy(target, at)
   const chunks = Math.max(1, Math.ceil(plaintext.length / CHUNK_BYTES))
+  const piece = Buffer.allocUnsafeSlow(Math.min(chunks, PIECE_CHUNKS) * (CHUNK_BYTES + TAG_BYTES))
+  write(salt)
+  let filled = 0
   for (let i = 0; i < chunks; i++) {
     const cipher = createCipheriv("chacha20-poly1305", key, chunkNonce(nonce, i, i === chunks - 1), { authTagLength: TAG_BYTES })
-    offset += cipher.update(plaintext.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES)).copy(target, offset)
+    const chunk = cipher.update(plaintext.subarray(i * CHUNK_BYTES, (i + 1) * CHUNK_BYTES))
     cipher.final()
-    offset += cipher.getAuthTag().copy(target, offset)
+    filled += chunk.copy(piece, filled)
+    filled += cipher.getAuthTag().copy(piece, filled)
+    giveBack(chunk)
+    if ((i + 1) % PIECE_CHUNKS === 0 || i === chunks - 1) {
+      write(piece.subarray(0, filled))
+      filled = 0
+    }
   }
   key.fill(0)
-  return offset
 }
 
 const refused = (): AgeFault => new AgeFault("the payload was changed or cut short")
