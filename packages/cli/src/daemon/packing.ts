@@ -1,18 +1,9 @@
 /** Makes the packs that the next start loads from (`bin/pack.js`): in a process of its own, at low priority, ended with the daemon. */
 import { programPath } from "@hypernode/engine/program"
 import { spawn } from "node:child_process"
-import { setTimeout as sleep } from "node:timers/promises"
 
-/** Later than the first things that somebody waits for. */
-const WAIT_MILLIS = 3_000
-
-/** Never rejects: without packs, a start takes longer. */
+/** Settles when it is done or was ended. Never rejects: without packs, a start takes longer. */
 export const makePacks = async (cache: string, signal: AbortSignal): Promise<void> => {
-  try {
-    await sleep(WAIT_MILLIS, undefined, { signal, ref: false })
-  } catch {
-    return
-  }
   const builder = spawn(process.execPath, ["--experimental-import-meta-resolve", "--no-warnings", programPath(import.meta.url, "../pack/build"), cache], { stdio: "ignore" })
   const stop = (): void => void builder.kill("SIGKILL")
   signal.addEventListener("abort", stop, { once: true })

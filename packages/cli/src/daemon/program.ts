@@ -25,6 +25,9 @@ import { warmUp } from "./warmUp.ts"
 /** Leaves after so long without a run, a request or a held port. */
 const IDLE_MILLIS = Number(process.env["HYPER_DAEMON_IDLE_SECONDS"] ?? 300) * 1_000
 
+/** Idle for so long, nobody minds some seconds of a low-priority process. */
+const PACK_AFTER_MILLIS = 10_000
+
 const serving = (home: Home) => Effect.gen(function*() {
   const context = yield* Effect.context<Engine | AuthStore | Endpoints | Secrets | RunStore>()
   const store = yield* RunStore
@@ -74,6 +77,13 @@ const serving = (home: Home) => Effect.gen(function*() {
     socketOf(home)
   )
 
+  const packWhenIdle = Effect.gen(function*() {
+    do yield* Effect.sleep(Duration.seconds(2))
+    while (activity.idleMillis(Date.now()) < PACK_AFTER_MILLIS || (yield* store.unfinished).length > 0)
+    yield* Effect.promise((signal) => makePacks(home.cache, signal))
+  })
+  yield* Effect.forkScoped(packWhenIdle)
+
   const leaveWhenIdle = Effect.gen(function*() {
     for (;;) {
       yield* Effect.sleep(Duration.seconds(2))
@@ -92,8 +102,7 @@ const warming = Effect.promise((signal) => warmUp(process.cwd(), signal))
 export const daemon = async (home: Home): Promise<never> => {
   makeHome(home)
   mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
-  const packing = Effect.promise((signal) => makePacks(home.cache, signal))
-  const everything = Effect.scoped(Effect.andThen(Effect.all([Effect.forkScoped(warming), Effect.forkScoped(packing)]), serving(home).pipe(Effect.provide(daemonLayer(home)))))
+  const everything = Effect.scoped(Effect.andThen(Effect.forkScoped(warming), serving(home).pipe(Effect.provide(daemonLayer(home)))))
   const fiber = Effect.runFork(everything)
   const interrupt = () => Effect.runFork(Fiber.interrupt(fiber))
   process.on("SIGTERM", interrupt).on("SIGINT", interrupt)

@@ -1,6 +1,6 @@
 /**
  * Makes the packs that `bin/pack.js` loads, where there are none or a file has changed. A program of its own, run in the background by the
- * daemon: `node --experimental-import-meta-resolve build.ts CACHE`. Writes nothing but the cache's `packs` directory.
+ * daemon when it is idle: `node --experimental-import-meta-resolve build.ts CACHE [NAME ...]`. Writes nothing but the cache's `packs` directory.
  */
 import { createHash } from "node:crypto"
 import { renameSync, rmSync, writeFileSync } from "node:fs"
@@ -37,12 +37,16 @@ const make = async (cache: string, pack: PackOf): Promise<void> => {
   process.stdout.write(`${pack.name}: ${graph.paths.length} modules, ${code.length} bytes\n`)
 }
 
-const [cache] = process.argv.slice(2)
+const [cache, ...names] = process.argv.slice(2)
 if (cache === undefined) {
   process.stderr.write("usage: build.ts CACHE (the daemon starts this itself)\n")
   process.exit(2)
 }
+// a daemon that is killed takes this with it
+const parent = process.ppid
+setInterval(() => process.ppid === parent || process.exit(1), 250).unref()
 setPriority(constants.priority.PRIORITY_LOW)
 if (ownCache(cache, "packs") !== undefined) {
-  for (const pack of packs(await ownPlugins(process.cwd()))) if (currentPack(cache, pack.name) === undefined) await make(cache, pack)
+  const wanted = packs(await ownPlugins(process.cwd())).filter(({ name }) => names.length === 0 || names.includes(name))
+  for (const pack of wanted) if (currentPack(cache, pack.name) === undefined) await make(cache, pack)
 }
