@@ -1,7 +1,7 @@
 /**
  * What `hyper plan` of the quickstart costs, beside bare `node -e 0` and beside `tsx` importing the same file, in turns, on one machine.
  *
- *     node bench/plan.ts [--json] [--rounds 15] [--alone] [--tsx <directory with tsx installed>]
+ *     node bench/plan.ts [--json] [--rounds 15] [--alone] [--without-packs] [--tsx <directory with tsx installed>]
  *
  * tsx is installed by npm into a temporary directory (`--alone` leaves it out). Each round starts every program once; figures are
  * medians. Processor time (user + system, children included) stands beside wall time: it is what a busy machine does not blur.
@@ -60,7 +60,7 @@ const middle = (timings: ReadonlyArray<Timing>): Timing => ({ wallMillis: median
 
 const program = (imports: string, call: string): string => `import module from "node:module"\nmodule.enableCompileCache()\n${imports}\nconst result = await ${call}\nif (result.ok === false) { console.error(result); process.exitCode = 1 }\n`
 
-export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: string | false } = {}): PlanFigures => {
+export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: string | false; readonly packs?: boolean } = {}): PlanFigures => {
   const rounds = options.rounds ?? 15
   const work = mkdtempSync(join(tmpdir(), "hyper-bench-plan-"))
   // where `@hypernode/engine` is found; removed again below
@@ -81,6 +81,8 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
       evaluate: [process.execPath, join(programs, "evaluate.mjs")],
       ...(tsx !== undefined && existsSync(tsx) ? { tsx: [process.execPath, tsx, quickstart] } : {})
     }
+    // as after the first run: a daemon makes the packs when it is idle
+    if (options.packs !== false) measure([process.execPath, "--experimental-import-meta-resolve", "--no-warnings", join(root, "packages/cli/src/pack/build.ts"), join(work, "cache"), "plan"], env)
     for (const command of Object.values(commands)) measure(command, env)
     const all: Record<string, Array<Timing>> = {}
     for (let i = 0; i < rounds; i++) for (const [name, command] of Object.entries(commands)) (all[name] ??= []).push(measure(command, env))
@@ -103,8 +105,8 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
 }
 
 if (import.meta.main) {
-  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, alone: { type: "boolean" }, tsx: { type: "string" } } })
-  const figures = measurePlan({ ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }), ...(values.alone === true ? { tsx: false as const } : values.tsx === undefined ? {} : { tsx: values.tsx }) })
+  const { values } = parseArgs({ options: { json: { type: "boolean" }, rounds: { type: "string" }, alone: { type: "boolean" }, "without-packs": { type: "boolean" }, tsx: { type: "string" } } })
+  const figures = measurePlan({ packs: values["without-packs"] !== true, ...(values.rounds === undefined ? {} : { rounds: Number(values.rounds) }), ...(values.alone === true ? { tsx: false as const } : values.tsx === undefined ? {} : { tsx: values.tsx }) })
   if (values.json === true) console.log(JSON.stringify(figures))
   else {
     const line = (name: string, t: Timing | undefined): string =>

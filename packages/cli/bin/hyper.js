@@ -5,6 +5,7 @@ import { existsSync } from "node:fs"
 import module, { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
+import { cacheDirectory, ownCache } from "./ownCache.js"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const source = join(here, "../src/main.ts")
@@ -12,7 +13,8 @@ const program = existsSync(source) ? source : join(here, "../dist/main.js")
 
 if (Number(process.versions.node.split(".")[0]) >= 26) {
   // before the first of our own modules: stripped and compiled once, not at every command
-  module.enableCompileCache?.()
+  const compiled = process.env.NODE_COMPILE_CACHE === undefined ? ownCache(cacheDirectory(process.env), "compile") : undefined
+  if (compiled !== undefined) module.enableCompileCache(compiled)
   await import("./resolve.js")
   await import(pathToFileURL(program).href)
 } else {

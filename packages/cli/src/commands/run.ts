@@ -1,8 +1,9 @@
 /** `hyper run`: plan, submit, follow to the end, say what was made. Ctrl-C once asks; the run itself lives in the daemon. */
 import { createInterface } from "node:readline/promises"
+import type { PlanView } from "@hypernode/api/contract/views"
 import type { Run } from "@hypernode/engine/run/Run"
 import type { Api } from "../client/Api.ts"
-import { apiFor } from "../client/Daemon.ts"
+import { apiFor, currentHome } from "../client/Daemon.ts"
 import { CliError, ExitCode } from "../ExitCode.ts"
 import { followRun, type Mode } from "../render/Follow.ts"
 import { planLines } from "../render/plan.ts"
@@ -81,8 +82,14 @@ export const followToEnd = async (api: Api, runId: string, options: RunOptions):
 
 export const run = async (file: string, options: RunOptions): Promise<ExitCode> => {
   const path = pipelinePath(file)
-  const api = await apiFor(options.api)
-  const view = await planByApi(api, path, options.param ?? {})
+  const params = options.param ?? {}
+  let here: Promise<PlanView> | undefined
+  const api = await apiFor(options.api, () => {
+    here = import("../plan/planHere.ts").then(({ planHere }) => planHere(currentHome(), path, params))
+    // told when it is awaited: a daemon that does not start is the greater trouble
+    here.catch(() => undefined)
+  })
+  const view = await (here ?? planByApi(api, path, params))
   refuse(view)
   await handOverSecrets(api, view.plan.secrets)
   if (options.json === true) process.stdout.write(`${JSON.stringify({ type: "plan", digest: view.digest, plan: view.plan, steps: view.steps })}\n`)

@@ -1,124 +1,13 @@
 /**
- * The daemon of one home: owns the database, the executor, the outbox and the API. Started by any command that needs it, leaves when
- * nothing is left to do. Usage (internal): main.ts HOME CACHE
+ * Entry of the daemon's process, started by any command that needs it. Loads nothing before the pack (`bin/pack.js`), so that all of the
+ * daemon can come from it. Usage (internal): main.ts HOME CACHE
  */
-import { makeApp } from "@hypernode/api"
-import { AuthStore } from "@hypernode/api/auth/AuthStore"
-import { Engine } from "@hypernode/api/Engine"
-import { listenUnix } from "@hypernode/api/http/listen"
-import { Endpoints } from "@hypernode/engine/capability/Endpoints"
-import { Secrets } from "@hypernode/engine/capability/Secrets"
-import { homeAt } from "@hypernode/engine/Home"
-import type { Keyring } from "@hypernode/engine/keys/Keyring"
-import { Leases } from "@hypernode/engine/keys/Leases"
-import type { PayoutOutbox } from "@hypernode/engine/rewards/payouts/PayoutOutbox"
-import { Runner } from "@hypernode/engine/run/Runner"
-import { RunStore } from "@hypernode/engine/run/RunStore"
-import { Fence } from "@hypernode/engine/store/Fence"
-import { Watcher } from "@hypernode/engine/watch/Watcher"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber } from "effect"
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
-import { daemonFileOf, failureFileOf, makeHome, socketOf } from "../client/Daemon.ts"
-import { TENANT } from "../tenant.ts"
-import { version } from "../version.ts"
-import { Activity } from "./Activity.ts"
-import { daemonLayer } from "./layers.ts"
-import { ownerRoutes } from "./ownerRoutes.ts"
-import { payoutRoutes } from "./payoutRoutes.ts"
-import { payUnattended } from "./payouts.ts"
-import { reconcileEndpoints } from "./reconcileEndpoints.ts"
-import { warmUp } from "./warmUp.ts"
-import { watchRoute } from "./watchRoute.ts"
-
-/** Leaves after so long without a run, a request or a held port. */
-const IDLE_MILLIS = Number(process.env["HYPER_DAEMON_IDLE_SECONDS"] ?? 300) * 1_000
-
 const [root, cache] = process.argv.slice(2)
 if (root === undefined || cache === undefined) {
   process.stderr.write("usage: main.ts HOME CACHE (hyper starts this itself)\n")
   process.exit(2)
 }
-const home = homeAt(root, cache)
-makeHome(home)
-mkdirSync(home.sockets, { recursive: true, mode: 0o700 })
-
-const program = Effect.gen(function*() {
-  const context = yield* Effect.context<Engine | AuthStore | Endpoints | Keyring | PayoutOutbox | Secrets | RunStore | Watcher>()
-  const store = yield* RunStore
-  const activity = new Activity()
-  const stop = yield* Deferred.make<void>()
-
-  yield* (yield* Leases).restore
-  const recovered = yield* (yield* Runner).recover
-  if (recovered > 0) yield* Effect.logInfo(`${recovered} unfinished runs go on`)
-  yield* Effect.forkScoped(reconcileEndpoints(TENANT))
-  yield* Effect.forkScoped(payUnattended(home.root))
-  yield* Effect.forkScoped((yield* Watcher).recover)
-
-  // the fence is ours by now, so this file is: whoever finds the socket open finds it written
-  writeFileSync(daemonFileOf(home), JSON.stringify({ pid: process.pid, version, socket: socketOf(home) }), { mode: 0o600 })
-  rmSync(failureFileOf(home), { force: true })
-  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(daemonFileOf(home), { force: true })))
-
-  const owner = ownerRoutes(context, activity, stop).route("/api/v1/daemon/payouts", payoutRoutes(context, home.root)).route("/", watchRoute(context, activity))
-  const api = yield* makeApp({ access: { mode: "owner", tenant: TENANT, by: "owner" } })
-  yield* listenUnix(
-    {
-      fetch: async (request) => {
-        activity.touch()
-        activity.requests++
-        let open = true
-        const done = () => {
-          if (!open) return
-          open = false
-          activity.requests--
-          activity.touch()
-        }
-        try {
-          const { pathname } = new URL(request.url)
-          const response = await (pathname === "/api/v1/daemon" || pathname.startsWith("/api/v1/daemon/") ? owner : api).fetch(request)
-          if (response.body === null) {
-            done()
-            return response
-          }
-          // a stream is somebody who watches: over when it was read to its end, or when the reader went away
-          request.signal.addEventListener("abort", done, { once: true })
-          return new Response(response.body.pipeThrough(new TransformStream({ flush: done })), response)
-        } catch (error) {
-          done()
-          throw error
-        }
-      }
-    },
-    socketOf(home)
-  )
-
-  const leaveWhenIdle = Effect.gen(function*() {
-    for (;;) {
-      yield* Effect.sleep(Duration.seconds(2))
-      if (activity.idleMillis(Date.now()) < IDLE_MILLIS) continue
-      if ((yield* store.unfinished).length === 0) return yield* Effect.logInfo("nothing left to do: leaving")
-    }
-  })
-  const fenced = (yield* Fence).lost.pipe(Effect.andThen(Effect.logError("another daemon took this home's database over: leaving")))
-  yield* Effect.raceFirst(Effect.raceFirst(Deferred.await(stop), fenced), leaveWhenIdle)
-})
-
-/** Beside the layers: the database's start is another process's work. */
-const warming = Effect.promise((signal) => warmUp(process.cwd(), signal))
-const everything = Effect.scoped(Effect.andThen(Effect.forkScoped(warming), program.pipe(Effect.provide(daemonLayer(home)))))
-
-const fiber = Effect.runFork(everything)
-const interrupt = () => Effect.runFork(Fiber.interrupt(fiber))
-process.on("SIGTERM", interrupt).on("SIGINT", interrupt)
-
-const exit = await Effect.runPromise(Fiber.await(fiber))
-if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
-  const error = Cause.squash(exit.cause) as { readonly message?: string; readonly remedy?: string }
-  process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
-  try {
-    writeFileSync(failureFileOf(home), JSON.stringify({ pid: process.pid, message: error.message ?? String(error), ...(error.remedy === undefined ? {} : { remedy: error.remedy }) }), { mode: 0o600 })
-  } catch {}
-  process.exit(1)
-}
-process.exit(0)
+const { usePack } = await import("../../bin/pack.js")
+await usePack(cache, "daemon")
+const [{ daemon }, { homeAt }] = await Promise.all([import("./program.ts"), import("@hypernode/engine/Home")])
+await daemon(homeAt(root, cache))

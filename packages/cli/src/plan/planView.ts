@@ -23,15 +23,16 @@ export const planView = Effect.fn("planView")(function*(home: Home, request: Pla
   const planned = yield* planFile(path, { params: request.params, estimate: false, cacheDirectory: home.cache, ...(evaluation === undefined ? {} : { evaluation }) })
   const projectDirectory = request.path === undefined ? (request.projectDirectory ?? planned.projectDirectory) : planned.projectDirectory
   const previous = lastPlan(home, request.tenant, planned.plan.pipeline)
-  const [steps, estimates] = yield* Effect.all(
+  // estimates first: they wait for other processes, which run while this one looks into the cache
+  const [estimates, steps] = yield* Effect.all(
     [
+      estimateSteps(planned.steps, projectDirectory),
       explain(planned.steps, {
         tenant: request.tenant,
         projectDirectory,
         lookup: (key) => Effect.sync(() => peekCached(home, request.tenant, key)),
         ...(previous === undefined ? {} : { previous })
-      }),
-      estimateSteps(planned.steps, projectDirectory)
+      })
     ],
     { concurrency: "unbounded" }
   )

@@ -39,8 +39,7 @@ const sandboxNote = (options: Options): Effect.Effect<{ readonly note: PlanNote;
 
 export const estimate = (options: Options): Effect.Effect<Estimate> =>
   Effect.gen(function*() {
-    const environment = yield* environmentPlan(homeFromEnv(process.env, process.cwd()).cache)
-    const sandbox = yield* sandboxNote(options)
+    const [sandbox, environment] = yield* Effect.all([sandboxNote(options), environmentPlan(homeFromEnv(process.env, process.cwd()).cache)], { concurrency: "unbounded" })
     return {
       // a step of the smallest model on a CPU, and of a large one on a GPU; without maxSteps it is the data that decides
       ...(options.maxSteps === undefined ? {} : { seconds: [15 + options.maxSteps * 0.02, 60 + options.maxSteps * 5] as const }),

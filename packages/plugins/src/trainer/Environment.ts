@@ -79,7 +79,7 @@ let known: PythonFacts | undefined
 
 const system = Effect.tryPromise({
   try: async (signal) => {
-    if (known === undefined || !existsSync(known.executable)) known = await systemPython(signal)
+    if (known === undefined || !existsSync(known.executable)) known = await systemPython(signal, undefined, homeFromEnv(process.env, process.cwd()).cache)
     return known
   },
   catch: (cause) => new StageError({ reason: "Missing", message: (cause as Error).message, ...(cause instanceof NoPython ? { remedy: cause.remedy } : {}) })

@@ -5,13 +5,22 @@
 import { mkdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { inspectPython, type PythonFacts } from "./InspectPython.ts"
+import { pyenvChoice } from "./pyenvChoice.ts"
 import { shortDigest } from "./Requirements.ts"
 
-/** Changes when the interpreter is replaced, or a package is installed or removed. Undefined where one of them is not there. */
-const stampOf = (python: string, packagesDirectory: string): string | undefined => {
+/**
+ * Changes when the interpreter is replaced, when a package is installed or removed, or a module of its own library (Debian ships `venv` and
+ * pip apart). Undefined where one of them is not there, and where `python` is a script that picks an interpreter in a way not known here:
+ * it may pick another next time.
+ */
+const stampOf = (python: string, { executable, packagesDirectory, paths }: PythonFacts): string | undefined => {
   try {
-    const program = statSync(realpathSync(python))
-    return `${program.ino} ${program.size} ${program.mtimeMs} ${statSync(packagesDirectory).mtimeMs}`
+    const real = realpathSync(executable)
+    const choice = realpathSync(python) === real ? "" : pyenvChoice(python)
+    if (choice === undefined) return undefined
+    const program = statSync(real)
+    const changes = [packagesDirectory, ...paths].map((path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0)
+    return `${program.ino} ${program.size} ${program.mtimeMs} ${changes.join(" ")} ${choice}`
   } catch {
     return undefined
   }
@@ -29,9 +38,9 @@ const recall = (path: string): { readonly stamp: string; readonly facts: PythonF
 export const inspectOnce = async (python: string, packages: ReadonlyArray<string>, cache: string, signal?: AbortSignal): Promise<PythonFacts> => {
   const path = join(cache, "python", `inspected-${shortDigest([python, packages])}.json`)
   const before = recall(path)
-  if (before !== undefined && before.stamp === stampOf(python, before.facts.packagesDirectory)) return before.facts
+  if (before !== undefined && before.stamp === stampOf(python, before.facts)) return before.facts
   const facts = await inspectPython(python, packages, signal)
-  const stamp = stampOf(python, facts.packagesDirectory)
+  const stamp = stampOf(python, facts)
   if (stamp !== undefined) {
     try {
       mkdirSync(dirname(path), { recursive: true })

@@ -1,4 +1,7 @@
 /** The interpreter that virtual environments are made from: the newest one on the PATH that is recent enough and has `venv` with pip. */
+import { accessSync, constants } from "node:fs"
+import { delimiter, isAbsolute, join } from "node:path"
+import { inspectOnce } from "./InspectionMemo.ts"
 import { inspectPython, isRecent, type PythonFacts } from "./InspectPython.ts"
 
 /** Tested versions first; `python3` may be any of them. */
@@ -12,12 +15,28 @@ export class NoPython extends Error {
   }
 }
 
-/** Rejects with NoPython, which says why each candidate was passed over. */
-export const systemPython = async (signal?: AbortSignal, candidates: ReadonlyArray<string> = CANDIDATES): Promise<PythonFacts> => {
+/** Where the PATH has it, as an absolute path. */
+const onPath = (name: string): string | undefined =>
+  isAbsolute(name) ? name : (process.env["PATH"] ?? "").split(delimiter).filter(isAbsolute).map((directory) => join(directory, name)).find((path) => {
+    try {
+      accessSync(path, constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+
+const inspect = (candidate: string, cache: string | undefined, signal: AbortSignal | undefined): Promise<PythonFacts> => {
+  const path = cache === undefined ? undefined : onPath(candidate)
+  return path === undefined || cache === undefined ? inspectPython(candidate, [], signal) : inspectOnce(path, [], cache, signal)
+}
+
+/** Rejects with NoPython, which says why each candidate was passed over. `cache`: where what was found out is kept (InspectionMemo); default: nowhere. */
+export const systemPython = async (signal?: AbortSignal, candidates: ReadonlyArray<string> = CANDIDATES, cache?: string): Promise<PythonFacts> => {
   const tried: Array<string> = []
   for (const candidate of candidates) {
     try {
-      const facts = await inspectPython(candidate, [], signal)
+      const facts = await inspect(candidate, cache, signal)
       if (!isRecent(facts.version)) tried.push(`${candidate} is ${facts.version}`)
       else if (!facts.canVenv) tried.push(`${candidate} ${facts.version} has no venv module (Debian: apt-get install python3-venv)`)
       else return facts
