@@ -27,7 +27,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["program", "Home"],
   ["artifact", "dataset", "capability", "keys", "stage", "telemetry", "rewards"],
   ["store"],
-  ["jobs", "sandbox", "endpoints"],
+  ["jobs", "containers", "sandbox", "endpoints"],
   ["plugin"],
   ["pipeline"],
   ["plan"],
