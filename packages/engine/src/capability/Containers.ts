@@ -51,6 +51,8 @@ export type ContextEntry =
   /** read while it is sent: never whole in memory */
   | { readonly path: string; readonly file: string; readonly size: number; readonly executable?: boolean }
   | { readonly path: string; readonly link: string }
+  /** an empty directory of this mode */
+  | { readonly path: string; readonly mode: number }
 
 export interface BuildSpec {
   /** `name:tag`, moved only when the build has succeeded */

@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { ContainerFailure, Containers, type ContainerSpec } from "../capability/Containers.ts"
-import { contextTar } from "./buildContext.ts"
 import { DockerEngine } from "./DockerEngine.ts"
 import type { EngineFault } from "./EngineFault.ts"
 import { engineHere } from "./engineHere.ts"
@@ -57,14 +56,12 @@ export const layer = Layer.succeed(
   Containers.of({
     engine: Effect.tryPromise({ try: () => engineHere(), catch: failure }),
     build: (spec, progress = () => {}) =>
-      ask((engine, signal) =>
-        engine.build({
-          reference: spec.reference,
-          context: contextTar([{ path: "Dockerfile", content: spec.dockerfile }, ...spec.context]),
-          labels: spec.labels,
-          ...(spec.buildArgs === undefined ? {} : { buildArgs: spec.buildArgs }),
-          ...(spec.network === undefined ? {} : { network: spec.network })
-        }, signal, progress)),
+      ask(async (engine, signal) => {
+        const { contextTar } = await import("./buildContext.ts")
+        const { buildArgs, context, dockerfile, labels, network, reference } = spec
+        const tar = contextTar([{ path: "Dockerfile", content: dockerfile }, ...context])
+        return engine.build({ reference, context: tar, labels, ...(buildArgs === undefined ? {} : { buildArgs }), ...(network === undefined ? {} : { network }) }, signal, progress)
+      }),
     image: (reference) => ask((engine) => engine.image(reference)),
     removeImage: (reference) => ask((engine) => engine.removeImage(reference)),
     start,

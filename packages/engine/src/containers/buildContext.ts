@@ -10,6 +10,7 @@ const CHUNK = 1 << 20
 
 const entryOf = (entry: ContextEntry): Tar.Entry<Error> => {
   if ("link" in entry) return Tar.symlink(entry.path, entry.link)
+  if ("mode" in entry) return Tar.directory(entry.path, { mode: entry.mode })
   const options = entry.executable === true ? { mode: 0o755 } : {}
   if ("content" in entry) return Tar.file(entry.path, entry.content, options)
   const bytes = Stream.suspend(() => Stream.fromAsyncIterable(createReadStream(entry.file, { highWaterMark: CHUNK }) as AsyncIterable<Uint8Array>, (cause) => cause as Error))

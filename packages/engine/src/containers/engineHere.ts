@@ -1,15 +1,17 @@
 /**
- * Whether an engine answers, and what it is. Two small requests and no SDK: plans and `hyper doctor` ask too. Starts nothing.
+ * Whether an engine answers, and what it is. One small request and no SDK: plans and `hyper doctor` ask too. Starts nothing.
  */
-import { request } from "node:http"
+import { existsSync } from "node:fs"
 import type { EngineFacts } from "../capability/Containers.ts"
 import { type EngineAddress, engineAddress, shownAddress } from "./engineAddress.ts"
 import { EngineFault, faultOf } from "./EngineFault.ts"
 
 const ANSWER_MILLIS = 3000
 
-const get = (address: EngineAddress, path: string): Promise<string> =>
-  new Promise((resolve, reject) => {
+const get = async (address: EngineAddress, path: string): Promise<string> => {
+  if (address.kind === "socket" && !existsSync(address.path)) throw Object.assign(new Error("no socket"), { code: "ENOENT" }) // most often: then HTTP need not be loaded
+  const { request } = await import("node:http")
+  return new Promise((resolve, reject) => {
     const remote = address.kind === "remote" ? new URL(address.url.replace(/^tcp:/, "http:")) : undefined
     const at = address.kind === "socket" ? { socketPath: address.path, host: "docker" } : { hostname: remote!.hostname, port: remote!.port }
     const asked = request({ ...at, path, agent: false, timeout: ANSWER_MILLIS }, (response) => {
@@ -23,6 +25,7 @@ const get = (address: EngineAddress, path: string): Promise<string> =>
     asked.on("error", reject)
     asked.end()
   })
+}
 
 interface Info {
   readonly ServerVersion?: string
