@@ -1,12 +1,7 @@
 /** A data-set file as a source reference: one of this machine where it lies, or one of a public repository from the cache. */
-import { createHash, randomBytes } from "node:crypto"
-import { promises as fs } from "node:fs"
 import { basename } from "node:path"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
-import { unreadable } from "@hypernode/engine/dataset/DatasetFault"
-import { readSource } from "@hypernode/engine/dataset/readSource"
-import { Keyring } from "@hypernode/engine/keys/Keyring"
+import { selectFile } from "@hypernode/engine/dataset/selectFile"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import type { HubClient, HubRepo } from "./Client.ts"
@@ -45,22 +40,10 @@ const fromHub = Effect.fnUntraced(function* (client: HubClient, file: HubFile, c
 })
 
 export const selectDataset = Effect.fn("hfHub.selectDataset")(function* (client: HubClient, options: Options & { readonly dataset: string }, context: { readonly projectDirectory: string; readonly cache: string }) {
-  const keyring = yield* Keyring
-  const progress = yield* Progress
   const file = hubFileOf(options.dataset)
   if (file === null) {
     return yield* new StageError({ reason: "InvalidInput", message: `${options.dataset} names no file of the hub.`, remedy: "Write hf://datasets/<org>/<name>/<path>.jsonl, with @<revision> after the name if need be." })
   }
-  const given = file === undefined ? pathFrom(context.projectDirectory, options.dataset) : yield* fromHub(client, file, context.cache)
-  const name = basename(file === undefined ? given : file.path)
-  const path = yield* Effect.tryPromise({ try: () => fs.realpath(given), catch: (cause) => unreadable(given, cause) })
-  // one salt for each file of this home, as `local` has it: an unchanged file keeps its commitment from run to run
-  const saltKey = `salt/${createHash("sha256").update(path).digest("hex").slice(0, 32)}`
-  const salt = yield* Effect.mapError(
-    keyring.getOrCreate(saltKey, () => randomBytes(32).toString("base64")),
-    (error) => new StageError({ reason: "Unavailable", message: error.message })
-  )
-  const facts = yield* readSource({ path, name, format: options.format, salt: Buffer.from(Redacted.value(salt), "base64") }, (done) => progress.report({ done, unit: "bytes", label: `checking ${name}` }))
-  yield* progress.log(`${name}: ${facts.rows} ${facts.format} rows, ${facts.bytes} bytes, all well-formed`)
-  return { name, uri: path, ...facts, saltKey }
+  if (file === undefined) return yield* selectFile(pathFrom(context.projectDirectory, options.dataset), options.format)
+  return yield* selectFile(yield* fromHub(client, file, context.cache), options.format, basename(file.path))
 })

@@ -1,15 +1,12 @@
 /** `local` (select): a model directory becomes a tree artifact, a data-set file a source reference; the data itself is not copied. */
-import { createHash, randomBytes } from "node:crypto"
 import { realpath } from "node:fs/promises"
 import { basename, join } from "node:path"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import { TREE_MEDIA_TYPE } from "@hypernode/engine/artifact/Artifact"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { canonicalJson } from "@hypernode/engine/artifact/Digest"
 import { inspectModel, ModelFault } from "@hypernode/engine/artifact/ModelFiles"
-import { unreadable } from "@hypernode/engine/dataset/DatasetFault"
-import { readSource } from "@hypernode/engine/dataset/readSource"
+import { selectFile } from "@hypernode/engine/dataset/selectFile"
 import { Keyring } from "@hypernode/engine/keys/Keyring"
 import { definePlugin, stage } from "@hypernode/engine/plugin/Plugin"
 import { artifactFailure } from "@hypernode/engine/stage/artifactFailure"
@@ -52,22 +49,6 @@ const selectModel = Effect.fn("local.selectModel")(function*(directory: string) 
   }
 })
 
-const selectDataset = Effect.fn("local.selectDataset")(function*(given: string, format: Options["format"]) {
-  const keyring = yield* Keyring
-  const progress = yield* Progress
-  const name = basename(given)
-  const path = yield* Effect.tryPromise({ try: () => realpath(given), catch: (cause) => unreadable(given, cause) })
-  // One salt for each file of this home, so that an unchanged file keeps its commitment from run to run.
-  const saltKey = `salt/${createHash("sha256").update(path).digest("hex").slice(0, 32)}`
-  const salt = yield* Effect.mapError(
-    keyring.getOrCreate(saltKey, () => randomBytes(32).toString("base64")),
-    (error) => new StageError({ reason: "Unavailable", message: error.message })
-  )
-  const facts = yield* readSource({ path, name, format, salt: Buffer.from(Redacted.value(salt), "base64") }, (done) => progress.report({ done, unit: "bytes", label: `checking ${name}` }))
-  yield* progress.log(`${name}: ${facts.rows} ${facts.format} rows, ${facts.bytes} bytes, all well-formed`)
-  return { name, uri: path, ...facts, saltKey }
-})
-
 export default definePlugin({
   id: "local",
   version: "0.1.0",
@@ -93,7 +74,7 @@ export default definePlugin({
           }
           return {
             ...(model === undefined ? {} : { model: yield* selectModel(pathFrom(context.projectDirectory, model)) }),
-            ...(dataset === undefined ? {} : { dataset: yield* selectDataset(pathFrom(context.projectDirectory, dataset), format) })
+            ...(dataset === undefined ? {} : { dataset: yield* selectFile(pathFrom(context.projectDirectory, dataset), format) })
           }
         })
       }

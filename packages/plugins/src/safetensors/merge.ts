@@ -2,13 +2,15 @@
  * Merges an adapter into its base by `hyper_trainer.merge`, as a supervised job: it outlives the daemon, and is found again by its key.
  * A merge that was cancelled, lost or already taken is made anew under the next key.
  */
-import { open, rename, rm, stat } from "node:fs/promises"
+import { rename, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import type { ArtifactRef } from "@hypernode/engine/artifact/Artifact"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
-import { type JobError, type JobHandle, Jobs } from "@hypernode/engine/capability/Jobs"
+import { type JobHandle, Jobs } from "@hypernode/engine/capability/Jobs"
+import { logTail } from "@hypernode/engine/jobs/logTail"
 import type { StageContext } from "@hypernode/engine/plugin/Plugin"
 import { artifactFailure } from "@hypernode/engine/stage/artifactFailure"
+import { jobFailure } from "@hypernode/engine/stage/jobFailure"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import * as Effect from "effect/Effect"
@@ -17,9 +19,6 @@ import { pythonEnvironment } from "../trainer/Environment.ts"
 /** Exit status of the trainer's programs for wrong input. */
 const WRONG_INPUT = 65
 const TRIES = 5
-
-const unavailable = (error: JobError): StageError =>
-  new StageError({ reason: "Unavailable", message: error.message, ...(error.remedy !== undefined && { remedy: error.remedy }) })
 
 const onDisk = <A>(what: string, call: () => Promise<A>): Effect.Effect<A, StageError> =>
   Effect.uninterruptible(Effect.tryPromise({
@@ -33,30 +32,18 @@ const onDisk = <A>(what: string, call: () => Promise<A>): Effect.Effect<A, Stage
   }))
 
 /** The program's own sentences; what libraries print may quote anything, and stays in the log. */
-const lastError = async (directory: string): Promise<string> => {
-  try {
-    const file = await open(join(directory, "output.log"), "r")
-    try {
-      const { size } = await file.stat()
-      const tail = Buffer.alloc(Math.min(size, 16_384))
-      await file.read(tail, 0, tail.length, size - tail.length)
-      const line = tail.toString("utf8").split("\n").findLast((text) => text.startsWith("error: "))
-      return line === undefined ? "" : `: ${line.slice("error: ".length, 500)}`
-    } finally {
-      await file.close()
-    }
-  } catch {
-    return ""
-  }
+const lastError = (directory: string): string => {
+  const line = logTail(directory).split("\n").findLast((text) => text.startsWith("error: "))
+  return line === undefined ? "" : `: ${line.slice("error: ".length, 500)}`
 }
 
-const failureOf = Effect.fnUntraced(function*(handle: JobHandle, exitCode: number | null, signal: string | null) {
-  const said = yield* Effect.promise(() => lastError(handle.directory))
+const failureOf = (handle: JobHandle, exitCode: number | null, signal: string | null): StageError => {
+  const said = lastError(handle.directory)
   if (exitCode === WRONG_INPUT) return new StageError({ reason: "InvalidInput", message: `The adapter does not merge into its base${said}`, remedy: "safetensors({ merge: false }) exports the adapter as it is." })
   if (signal === "SIGKILL") return new StageError({ reason: "OutOfSpace", message: `The merge was killed${said}; a merge needs memory for the whole base model in float32`, remedy: "Free memory, or export the adapter as it is: safetensors({ merge: false })." })
   if (/No space left|make room/.test(said)) return new StageError({ reason: "OutOfSpace", message: `The merge failed${said}`, remedy: "Free some space, then `hyper resume`." })
   return new StageError({ reason: "JobFailed", message: `The merge ended with ${signal ?? `status ${exitCode}`}${said}`, remedy: `Its log is ${join(handle.directory, "output.log")}.` })
-})
+}
 
 /** The full model's tree. `adapter` and `base` are trees in the store. */
 export const mergeAdapter = Effect.fn("safetensors.merge")(function*(context: StageContext<unknown, unknown>, base: ArtifactRef, adapter: ArtifactRef) {
@@ -70,7 +57,7 @@ export const mergeAdapter = Effect.fn("safetensors.merge")(function*(context: St
   yield* progress.log("Merging the adapter into its base")
   for (let n = 1; n <= TRIES; n++) {
     const key = `${context.jobKey}/merge/${n}`
-    const directory = yield* Effect.mapError(jobs.directory(key), unavailable)
+    const directory = yield* Effect.mapError(jobs.directory(key), jobFailure)
     const [merged, taken] = [join(directory, "merged"), join(directory, "taken")]
     const handle = yield* Effect.mapError(
       jobs.start(key, {
@@ -83,11 +70,11 @@ export const mergeAdapter = Effect.fn("safetensors.merge")(function*(context: St
           PYTHONNOUSERSITE: "1", CUDA_VISIBLE_DEVICES: "" // merging is one sum a weight; on the CPU it gives the same bytes everywhere
         }
       }),
-      unavailable
+      jobFailure
     )
-    const state = yield* jobs.ended(handle).pipe(Effect.mapError(unavailable), Effect.onInterrupt(() => Effect.ignore(jobs.cancel(handle))))
+    const state = yield* jobs.ended(handle).pipe(Effect.mapError(jobFailure), Effect.onInterrupt(() => Effect.ignore(jobs.cancel(handle))))
     if (state._tag !== "Ended" || state.cancelled) continue
-    if (state.exitCode !== 0 || state.signal !== null) return yield* yield* failureOf(handle, state.exitCode, state.signal)
+    if (state.exitCode !== 0 || state.signal !== null) return yield* failureOf(handle, state.exitCode, state.signal)
     // a crash from here on leaves no half-emptied `merged` that a second look could take for the whole
     const there = yield* onDisk("Taking the merged model", () => stat(merged).then(() => true, () => false))
     if (!there) continue

@@ -10,7 +10,6 @@ export const trainingPaths = (job: string, shared: string) => ({
   launch: join(job, "launch.json"),
   telemetry: join(job, "telemetry.jsonl"),
   batches: join(job, "batches.jsonl"),
-  output: join(job, "output.log"),
   result: join(job, "result"),
   /** the process's working directory */
   work: join(job, "work"),

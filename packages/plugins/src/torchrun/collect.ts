@@ -8,11 +8,12 @@ import { type JobHandle, Jobs } from "@hypernode/engine/capability/Jobs"
 import { SandboxKind } from "@hypernode/engine/capability/Sandbox"
 import { Leases } from "@hypernode/engine/keys/Leases"
 import { artifactFailure } from "@hypernode/engine/stage/artifactFailure"
+import { jobFailure } from "@hypernode/engine/stage/jobFailure"
 import { Progress } from "@hypernode/engine/stage/Progress"
 import { StageError } from "@hypernode/engine/stage/StageError"
 import type { Trained, TrainedCheckpoint, TrustTier } from "@hypernode/engine/stage/values"
 import { TelemetryStore } from "@hypernode/engine/telemetry/TelemetryStore"
-import { jobFailure, trainingFailure } from "./failures.ts"
+import { trainingFailure } from "./failures.ts"
 import { onDisk, type TrainContext } from "./start.ts"
 import { trainingPaths } from "./TrainerConfig.ts"
 
@@ -81,7 +82,7 @@ export const collect = Effect.fn("torchrun.collect")(function*(context: TrainCon
   // work is paid whatever the outcome: its measure is taken in before anything else can fail
   yield* Effect.mapError(telemetry.ingest(context.runId, context.stepId, handle.directory), (error) => new StageError({ reason: "Corrupt", message: error.message }))
   const paths = trainingPaths(handle.directory, context.scratch)
-  if (state._tag !== "Ended" || state.exitCode !== 0 || state.signal !== null) return yield* trainingFailure(state, paths.output)
+  if (state._tag !== "Ended" || state.exitCode !== 0 || state.signal !== null) return yield* trainingFailure(state, handle.directory)
   if (state.note !== undefined) yield* progress.log(`The supervisor notes: ${state.note}`, "warn")
 
   const launch = yield* decoded("launch.json", Launch, paths.launch)

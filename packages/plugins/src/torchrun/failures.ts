@@ -1,29 +1,11 @@
 /** How a training job's end, and the capabilities' errors, become a StageError. Says what to do next; never quotes what the process printed freely, which could hold data. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs"
-import type { JobError, JobState } from "@hypernode/engine/capability/Jobs"
+import type { JobState } from "@hypernode/engine/capability/Jobs"
 import type { SandboxRefused } from "@hypernode/engine/capability/Sandbox"
+import { logTail } from "@hypernode/engine/jobs/logTail"
 import { StageError } from "@hypernode/engine/stage/StageError"
 
 /** Exit status of the trainer where the same input would fail again (errors.py). */
 const FATAL = 65
-
-const TAIL = 32_768
-
-const tailOf = (path: string): string => {
-  try {
-    const file = openSync(path, "r")
-    try {
-      const size = fstatSync(file).size
-      const bytes = Buffer.alloc(Math.min(size, TAIL))
-      readSync(file, bytes, 0, bytes.length, size - bytes.length)
-      return bytes.toString("utf8")
-    } finally {
-      closeSync(file)
-    }
-  } catch {
-    return ""
-  }
-}
 
 /**
  * What of the log may be shown: the trainer's own sentences (`error: ...`, written without data), and of a Python traceback the
@@ -46,9 +28,9 @@ const outOfDisk = (log: string): boolean => /No space left on device|could not b
 
 const SMALLER = "Lower batchSize (and raise gradientAccumulation by as much), lower sequenceLength, or train with fewer slots."
 
-/** For a job that did not end well. `log`: its output.log. */
-export const trainingFailure = (state: JobState, logPath: string): StageError => {
-  const log = tailOf(logPath)
+/** For a job that did not end well. */
+export const trainingFailure = (state: JobState, directory: string): StageError => {
+  const log = logTail(directory)
   const said = sayable(log)
   const because = said.length === 0 ? "" : `: ${said.join("; ")}`
   if (state._tag === "Lost") return new StageError({ reason: "JobFailed", message: state.message, remedy: "It is started again from the last checkpoint." })
@@ -72,8 +54,5 @@ export const trainingFailure = (state: JobState, logPath: string): StageError =>
   const how = state.signal === null ? `exit code ${state.exitCode}` : state.signal
   return new StageError({ reason: "JobFailed", message: `Training ended with ${how}${because}${state.note === undefined ? "" : ` (${state.note})`}`, remedy: "See all of its output with `hyper logs`." })
 }
-
-export const jobFailure = (error: JobError): StageError =>
-  new StageError({ reason: /disk is full/.test(error.message) ? "OutOfSpace" : "Unavailable", message: error.message, ...(error.remedy === undefined ? {} : { remedy: error.remedy }) })
 
 export const sandboxFailure = ({ message, remedy }: SandboxRefused): StageError => new StageError({ reason: "Missing", message, remedy })

@@ -1,9 +1,9 @@
 /** One question to the base model and to the fine-tuned one: what the training has changed, in the run's own log. */
 import { spawn } from "node:child_process"
 import * as Effect from "effect/Effect"
+import type { ServerFiles } from "../serving/ServerFiles.ts"
 import { lastWords } from "./failures.ts"
 import { pythonEnv } from "./pythonProcess.ts"
-import type { ServerFiles } from "./ServerFiles.ts"
 
 export const PROBE_TOKENS = 64
 const SHOWN = 200

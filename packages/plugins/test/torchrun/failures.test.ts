@@ -15,7 +15,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }))
 const ended = (more: Partial<Extract<JobState, { _tag: "Ended" }>>): JobState => ({ _tag: "Ended", exitCode: null, signal: null, startedAt: 0, endedAt: 1, cancelled: false, ...more })
 const failure = (state: JobState, log = "") => {
   writeFileSync(join(directory, "output.log"), log)
-  return trainingFailure(state, join(directory, "output.log"))
+  return trainingFailure(state, directory)
 }
 
 describe("a training's end", () => {

@@ -15,7 +15,7 @@ export interface ServerFiles {
   readonly base: string
 }
 
-export const layOut = Effect.fn("transformers.layOut")(function* (exported: Exported, directory: string) {
+export const layOut = Effect.fn("serving.layOut")(function* (exported: Exported, directory: string) {
   const artifacts = yield* ArtifactStore
   const base = join(directory, "base")
   const tuned = join(directory, "model")
