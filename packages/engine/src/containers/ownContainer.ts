@@ -22,8 +22,8 @@ export interface Owned {
 
 const ENGINE_FAILED = 125
 
-/** Lines that begin with `error: ` and hold no data: the job's own may be followed by them. */
-const say = (line: string): void => void process.stderr.write(`error: ${line.replaceAll("\n", " ")}\n`)
+/** What is said of the container, after what it said itself. Holds no data. */
+const say = (line: string): void => void process.stderr.write(`error: container: ${line.replaceAll("\n", " ")}\n`)
 
 const holdLeash = (path: string): number => {
   rmSync(path, { force: true })
@@ -72,13 +72,13 @@ const own = async ({ engine: address, leash, spec: given }: Owned): Promise<numb
       await Promise.race([output, new Promise((resolve) => setTimeout(resolve, 1000))])
       if (end.outOfMemory) {
         const limit = spec.memory === undefined ? "" : ` of ${(spec.memory / 2 ** 20).toFixed(0)} MiB`
-        if (end.exitCode === 0) process.stderr.write(`warning: a process in the container was ended by the system: the memory limit${limit} was reached\n`)
-        else say(`Cannot allocate memory: the container's limit${limit} was reached, and the system ended a process in it`)
+        if (end.exitCode === 0) process.stderr.write(`warning: container: its memory limit${limit} was reached, and the system ended a process in it\n`)
+        else say(`Cannot allocate memory: its limit${limit} was reached, and the system ended a process in it`)
       }
       return end.exitCode
     } finally {
       // an engine that is gone has been told of: the next sweep removes it
-      await engine.remove(made).catch((fault: EngineFault) => fault.reason !== "NoEngine" && process.stderr.write(`warning: ${fault.message}\n`))
+      await engine.remove(made).catch((fault: EngineFault) => fault.reason !== "NoEngine" && process.stderr.write(`warning: container: ${fault.message}\n`))
     }
   } catch (cause) {
     const { message, reason, remedy } = cause as EngineFault

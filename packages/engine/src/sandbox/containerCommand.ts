@@ -8,13 +8,10 @@ import { type Confinement, SandboxRefused } from "../capability/Sandbox.ts"
 import { layer } from "../containers/DockerContainers.ts"
 import { engineAddress } from "../containers/engineAddress.ts"
 import { homeLabel, LABEL } from "../containers/labels.ts"
-import type { Owned } from "../containers/ownContainer.ts"
-import { programPath } from "../program.ts"
+import { ownContainerProgram } from "../containers/ownContainerProgram.ts"
 import { ensureSandboxImage } from "./checkContainer.ts"
 import { containerSpec } from "./containerSpec.ts"
 import { sandboxFiles } from "./SandboxFiles.ts"
-
-const PROGRAM = programPath(import.meta.url, "../containers/ownContainer")
 
 const leashOf = (directory: string, name: string): string => join(directory, `${name}.leash`)
 
@@ -30,5 +27,5 @@ export const containerCommand = (confinement: Confinement, root: string, directo
   const leash = leashOf(directory, name)
   const hosts = join(sandboxFiles(directory).directory, "hosts")
   const spec = containerSpec(confinement, { name, labels: { ...confinement.labels, [LABEL.home]: homeLabel(root) }, env: {} }, hosts, leash)
-  return [process.execPath, "--max-old-space-size=64", "--max-semi-space-size=1", PROGRAM, JSON.stringify({ engine: engineAddress(), spec, leash } satisfies Owned)]
+  return ownContainerProgram({ engine: engineAddress(), spec, leash })
 }

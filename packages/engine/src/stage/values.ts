@@ -126,7 +126,9 @@ export const Packaged = Schema.Struct({
   /** path of the OCI layout below the home, `/`-separated */
   layout: Schema.String,
   size: Schema.Int,
-  exported: Exported
+  exported: Exported,
+  /** a runnable image of it on this machine's container engine: its name, and the digest that the engine knows it by */
+  image: Schema.optionalKey(Schema.Struct({ reference: Schema.String, id: Digest, size: Schema.Int }))
 })
 export type Packaged = typeof Packaged.Type
 

@@ -205,7 +205,7 @@ describe.skipIf(lacksDockerd !== undefined)("confined by a container", () => {
 
   it("writes to memory only where it was given no directory, and no more than its limit: out of memory, in words", async () => {
     expect(await run("container", "grep -E ' (/tmp|/dev/shm) ' /proc/mounts | cut -d' ' -f2,3 | sort")).toBe("/dev/shm tmpfs\n/tmp tmpfs\n")
-    expect(await run("container", "head -c 200000000 /dev/zero | tail -c 100000000 > /dev/null", { memory: 48 << 20 })).toMatch(/^error: Cannot allocate memory: the container's limit of 48 MiB was reached/m)
+    expect(await run("container", "head -c 200000000 /dev/zero | tail -c 100000000 > /dev/null", { memory: 48 << 20 })).toMatch(/^error: container: Cannot allocate memory: its limit of 48 MiB was reached/m)
     expect(await run("container", "head -c 40000000 /dev/zero > /tmp/x || echo full", { memory: 48 << 20 })).toContain("No space left on device")
   })
 
@@ -215,7 +215,7 @@ describe.skipIf(lacksDockerd !== undefined)("confined by a container", () => {
     const ended = new Promise<{ code: unknown; err: string }>((resolve) => execFile(program, args, { env: { PATH: "/usr/bin:/bin", INSIDE: `${root}-2` } }, (error, _, err) => resolve({ code: error?.code, err })))
     for (let i = 0; i < 500 && !existsSync(at("writable/up2")); i++) await new Promise((resolve) => setTimeout(resolve, 20))
     await engine.kill()
-    expect(await ended).toMatchObject({ code: 125, err: expect.stringMatching(/^error: .*stopped answering/) })
+    expect(await ended).toMatchObject({ code: 125, err: expect.stringMatching(/^error: container: .*stopped answering/) })
     let inside = "?"
     for (let i = 0; i < 100 && inside !== ""; i++) {
       await new Promise((resolve) => setTimeout(resolve, 20))
