@@ -1,4 +1,5 @@
 /** What a plan says of the engine that a step needs: there it is, or refused, with what to do instead. One small request. */
+import type { EngineFacts } from "../capability/Containers.ts"
 import { engineHere } from "./engineHere.ts"
 import type { EngineFault } from "./EngineFault.ts"
 
@@ -8,11 +9,13 @@ export interface EngineNote {
   readonly remedy?: string
 }
 
-/** `notLocal`: what to say where the step needs an engine on this machine, and it is not. */
-export const engineNote = async (alternative: string, notLocal?: string): Promise<EngineNote> => {
+/** `unfit`: why an engine that answers will not do for the step; undefined where it will. */
+export const engineNote = async (alternative: string, unfit: (facts: EngineFacts) => string | undefined = () => undefined): Promise<EngineNote> => {
   try {
-    const { local, storageDriver, version } = await engineHere()
-    if (!local && notLocal !== undefined) return { level: "refuse", message: notLocal, remedy: alternative }
+    const facts = await engineHere()
+    const { storageDriver, version } = facts
+    const reason = unfit(facts)
+    if (reason !== undefined) return { level: "refuse", message: reason, remedy: alternative }
     return { level: "info", message: `Docker engine ${version}, ${storageDriver}` }
   } catch (cause) {
     const { message, remedy } = cause as EngineFault

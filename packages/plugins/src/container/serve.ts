@@ -12,7 +12,7 @@ import { StageError } from "@hypernode/engine/stage/StageError"
 import { bringUp, type ServeContext, standing } from "../serving/endpoint.ts"
 import { awaitReady, GRACE_MILLIS, RESTARTS, type Signs } from "../serving/ModelServer.ts"
 import { layOut } from "../serving/ServerFiles.ts"
-import { NOT_LOCAL, WITHOUT } from "./engine.ts"
+import { unfit, WITHOUT } from "./engine.ts"
 import { notReady, startFailure } from "./failures.ts"
 import type { Options } from "./Options.ts"
 import { serverContainer } from "./ServerContainer.ts"
@@ -27,12 +27,10 @@ const signsOf = (options: Options): Signs => ({
   failure: startFailure
 })
 
-/** What the gateway is to reach must be on this machine; and a socket must belong to somebody whom this machine knows. */
 const reachable = Effect.fnUntraced(function* ({ options }: ServeContext<Options>) {
   const containers = yield* Containers
-  const { local, remapped } = yield* Effect.mapError(containers.engine, containerFailure)
-  if (!local) return yield* new StageError({ reason: "Missing", message: NOT_LOCAL, remedy: WITHOUT })
-  if (remapped && options.port === undefined) return yield* new StageError({ reason: "Missing", message: "This Docker engine maps its users to others (rootless, or userns-remap): the socket that a container makes cannot be opened outside", remedy: "Name the image and its port, container({ image, port }), or serve with transformers()." })
+  const reason = unfit(options)(yield* Effect.mapError(containers.engine, containerFailure))
+  if (reason !== undefined) return yield* new StageError({ reason: "Missing", message: reason, remedy: WITHOUT })
 })
 
 /** The image is there, before anything is started or ended. */

@@ -24,7 +24,7 @@ export interface ImageSource {
 /** overlay2 takes 128 layers at most, the base's among them. */
 const WEIGHT_LAYERS = 64
 
-const isWeight = ({ path }: ModelFile): boolean => /\.safetensors$/.test(path)
+const isWeight = ({ path }: ModelFile): boolean => path.endsWith(".safetensors")
 
 /** Small files together, weights one layer each while there is room. */
 const layersOf = (target: string, files: ReadonlyArray<ModelFile>): { readonly lines: ReadonlyArray<string>; readonly entries: ReadonlyArray<ContextEntry> } => {
