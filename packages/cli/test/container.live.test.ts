@@ -3,7 +3,8 @@
  * And what a user who has no engine is told, before anything is spent.
  */
 import { execFile } from "node:child_process"
-import { join } from "node:path"
+import { readFileSync, rmSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { Containers } from "@hypernode/engine/capability/Containers"
 import { layer as containersLayer } from "@hypernode/engine/containers/DockerContainers"
@@ -65,6 +66,15 @@ describe.skipIf(lacks !== undefined)("a whole deployment in containers", () => {
     expect(answer.choices[0]?.message.content?.length).toBeGreaterThan(0)
     const own = { [LABEL.home]: homeLabel(hyper.root) }
     expect(await use((containers) => containers.list(own))).toMatchObject([{ state: "running", labels: { [LABEL.run]: run.id, [LABEL.step]: "serve" } }])
+
+    // neither the engine's disk nor the home holds a row of the data; the scan finds a planted one
+    const row = JSON.parse(readFileSync(join(repository, "fixtures/data/tickets.jsonl"), "utf8").split("\n")[0]!).messages[1].content as string
+    const disk = join(dirname(engine.address.path), "data")
+    const holding = async () => (await promisify(execFile)("grep", ["-rlF", "--devices=skip", row, disk, hyper.home]).catch((error: { readonly stdout: string }) => error)).stdout.trim()
+    expect(await holding()).toBe("")
+    writeFileSync(join(disk, "planted"), `before ${row} after`)
+    expect(await holding()).toBe(join(disk, "planted"))
+    rmSync(join(disk, "planted"))
 
     const doctor = JSON.parse((await hyper.run("doctor", "--json")).stdout) as ReadonlyArray<{ readonly name: string; readonly state: string }>
     expect(doctor).toContainEqual(expect.objectContaining({ name: "docker", state: "ok", detail: expect.stringContaining("engine 2") }))

@@ -8,6 +8,9 @@ import * as Effect from "effect/Effect"
 
 export const BASE = "hyper-test-python:1"
 
+/** What no program of the base is linked to, and wheels or the C library open while they run. */
+const opened = ["libstdc++.so.6", "libgomp.so.1", "libgcc_s.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6", "libresolv.so.2", "libnss_dns.so.2", "libnss_files.so.2"]
+
 const librariesOf = (path: string): ReadonlyArray<string> => {
   try {
     return [...execFileSync("ldd", [path], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((match) => match[1]!)
@@ -29,7 +32,7 @@ export const pythonBase = (python: string): Effect.Effect<void, unknown, Contain
     const said = execFileSync(python, ["-c", "import sys, sysconfig; print(sys._base_executable); print(sysconfig.get_path('stdlib'))"], { encoding: "utf8" }).trim().split("\n")
     const [program, stdlib] = [realpathSync(said[0]!), said[1]!]
     const library = below(stdlib, new Set(["site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "tkinter", "turtledemo"])).filter((path) => !path.endsWith(".a"))
-    const shared = [program, ...library.filter((path) => path.endsWith(".so")), "/lib/x86_64-linux-gnu/libstdc++.so.6", "/lib/x86_64-linux-gnu/libgomp.so.1", "/lib/x86_64-linux-gnu/libnss_dns.so.2", "/lib/x86_64-linux-gnu/libnss_files.so.2"].filter(existsSync)
+    const shared = [program, ...library.filter((path) => path.endsWith(".so")), ...opened.map((name) => `/lib/x86_64-linux-gnu/${name}`)].filter(existsSync)
     const files = new Map<string, string>([program, ...library].map((path) => [path, path]))
     for (const path of shared.flatMap((object) => [object, ...librariesOf(object)])) files.set(path, realpathSync(path))
     const certificates = "/etc/ssl/certs/ca-certificates.crt"
