@@ -8,6 +8,8 @@ import { defineConfig } from "vitest/config"
  */
 export default defineConfig({
   test: {
+    // a machine's own Docker engine is not a test's to use: tests that need one start theirs
+    env: { DOCKER_HOST: "unix:///nonexistent/docker.sock" },
     testTimeout: 60_000,
     hookTimeout: 120_000,
     pool: "forks",

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { settledForm } from "../src/contract/DeployForm.ts"
 import { isHubModel, pipelineSource } from "../src/contract/pipelineSource.ts"
-import { planOf, someForm } from "./TestEngine.ts"
+import { machine, planOf, someForm } from "./TestEngine.ts"
 import { startServer, type TestServer } from "./server.ts"
 
 let server: TestServer
@@ -17,7 +18,7 @@ describe("the four named endpoints", () => {
     expect(started.status).toBe(200)
     const id: string = started.json.job_id
     // Defaults are filled in by the contract, and reach the engine.
-    expect(server.engine.calls.at(-1)).toMatchObject({ tenant: "acme", detail: { method: "lora", epochs: 1, learningRate: 2e-4, workers: 1, pool: "100", sandbox: "required" } })
+    expect(server.engine.calls.at(-1)).toMatchObject({ tenant: "acme", detail: { method: "lora", epochs: 1, learningRate: 2e-4, workers: 1, pool: "100", sandbox: "required", packaging: "modelpack" } })
 
     const run = server.engine.runs.get(id)!
     server.engine.append(run, { _tag: "RunStarted", executor: "embedded" })
@@ -33,6 +34,21 @@ describe("the four named endpoints", () => {
 
     expect((await me("GET", "/api/list_models")).json.models[0].name).toBe("tiny")
     expect((await me("GET", "/api/user_dashboard")).json).toMatchObject({ tenant: "acme", runs: { failed: 1 }, recent: [{ id }] })
+  })
+
+  it("deploy an image where a container engine is present, and what the form says where it says", async () => {
+    const me = await server.as("acme")
+    const form = { name: "boxed", model: "./models/tiny", dataset: "./tickets.jsonl" }
+    machine.containers = true
+    try {
+      expect((await me("GET", "/api/v1/me")).json).toMatchObject({ containers: true })
+      await me("POST", "/api/deploy_model", form)
+      expect(server.engine.calls.at(-1)).toMatchObject({ method: "deploy", detail: { name: "boxed", packaging: "image" } })
+      await me("POST", "/api/deploy_model", { ...form, packaging: "modelpack" })
+      expect(server.engine.calls.at(-1)).toMatchObject({ detail: { packaging: "modelpack" } })
+    } finally {
+      machine.containers = false
+    }
   })
 
   it("shows the endpoint of a job that serves", async () => {
@@ -190,6 +206,19 @@ describe("the pipeline file that a form stands for", () => {
     expect(pipelineSource({ ...someForm, model: "org/name@abc" })).toContain(`hfHub({\n    model: "org/name",\n    revision: "abc",\n    dataset`)
     expect(pipelineSource(someForm)).toContain(`p.select(local({\n    model: "./models/tiny",\n    dataset`)
     expect(pipelineSource(someForm)).toContain("lr: 2e-4")
+  })
+
+  it("packages as an image, served in a container, where an engine is present; as a form says, where it says", () => {
+    const image = pipelineSource(settledForm(someForm, { containers: true }))
+    expect(image).toContain(`p.package(ociImage(), {`)
+    expect(image).toContain(`p.serve(container(), {`)
+    expect(image).toContain(`import { ociImage } from "@hypernode/plugins/oci-image"`)
+    expect(image).not.toMatch(/transformers|\boci\b\(/)
+    for (const form of [settledForm(someForm, { containers: false }), settledForm({ ...someForm, packaging: "modelpack" }, { containers: true })]) {
+      expect(pipelineSource(form)).toContain(`p.package(oci(), {`)
+      expect(pipelineSource(form)).toContain(`p.serve(transformers(), {`)
+      expect(pipelineSource(form)).not.toContain("container")
+    }
   })
 
   it("cannot be broken out of by what a form holds", () => {

@@ -65,6 +65,9 @@ export const planOf = (form: Pick<DeployForm, "name" | "model" | "dataset" | "me
   }
 }
 
+/** What an engine of a test says of its machine; a test may change it. */
+export const machine = { containers: false }
+
 export const someForm: DeployForm = { name: "support-bot", model: "./models/tiny", dataset: "./tickets.jsonl", method: "lora", epochs: 2, learningRate: 2e-4, workers: 2, pool: "100", sandbox: "auto" }
 
 const notFound = (code: string) => new EngineError({ kind: "not-found", code, message: `internal detail that must not leak: ${code}` })
@@ -175,7 +178,7 @@ export const makeTestEngine = (options: { readonly now?: () => number } = {}) =>
   const layer = Layer.succeed(
     Engine,
     Engine.of({
-      info: Effect.succeed({ version: "0.1.0", executor: "embedded" }),
+      info: Effect.sync(() => ({ version: "0.1.0", executor: "embedded", ...machine })),
       planFile: (request) => Effect.map(planned(request), planView),
       submit: ({ by, plan, tenant }) => Effect.sync(() => create(tenant, plan, by).id),
       deploy: ({ by, form, tenant }) =>

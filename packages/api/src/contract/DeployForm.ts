@@ -15,7 +15,12 @@ export const DeployForm = Schema.Struct({
   workers: Schema.Number.check(Schema.isInt({ message: "Workers is a whole number from 1 to 64" }), Schema.isBetween({ minimum: 1, maximum: 64 }, { message: "Workers is a whole number from 1 to 64" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed(1))),
   /** HYPER put into escrow for the nodes that do the work, as a decimal number */
   pool: Schema.String.check(Schema.isPattern(/^\d{1,9}(?:\.\d{1,9})?$/, { message: "Pool is an amount of HYPER with at most nine decimals, such as 100 or 0.5" })).pipe(Schema.withDecodingDefaultKey(Effect.succeed("100"))),
-  sandbox: Schema.Literals(["required", "auto", "none"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("required" as const)))
+  sandbox: Schema.Literals(["required", "auto", "none"]).pipe(Schema.withDecodingDefaultKey(Effect.succeed("required" as const))),
+  /** `image`: a container image, served in a container; `modelpack`: an OCI artifact, served by a process. Left out: an image where a container engine is present */
+  packaging: Schema.optionalKey(Schema.Literals(["image", "modelpack"]))
 })
 export type DeployForm = typeof DeployForm.Type
 export type DeployFormEncoded = typeof DeployForm.Encoded
+
+/** With what was left open decided by what the machine has. */
+export const settledForm = (form: DeployForm, machine: { readonly containers: boolean }): DeployForm => ({ ...form, packaging: form.packaging ?? (machine.containers ? "image" : "modelpack") })

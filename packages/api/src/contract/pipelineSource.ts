@@ -16,15 +16,22 @@ export const pipelineSource = (form: DeployForm): string => {
   const hub = isHubModel(form.model)
   const [repository, revision] = hub ? (form.model.split("@") as [string, string | undefined]) : [form.model, undefined]
   const select = hub ? "hfHub" : "local"
+  const image = form.packaging === "image"
+  const [pack, serve] = image ? ["ociImage", "container"] : ["oci", "transformers"]
+  const plugins = [
+    ["age", "age"],
+    ["balanced", "balanced"],
+    ...(image ? [["container", "container"]] : []),
+    hub ? ["hfHub", "hf-hub"] : ["local", "local"],
+    ["ledger", "ledger"],
+    image ? ["ociImage", "oci-image"] : ["oci", "oci"],
+    ["safetensors", "safetensors"],
+    ["torchrun", "torchrun"],
+    ...(image ? [] : [["transformers", "transformers"]])
+  ]
+  const imports = plugins.map(([factory, folder]) => `import { ${factory} } from "@hypernode/plugins/${folder}"`).join("\n")
   return `import { pipeline } from "@hypernode/engine"
-import { age } from "@hypernode/plugins/age"
-import { balanced } from "@hypernode/plugins/balanced"
-${hub ? `import { hfHub } from "@hypernode/plugins/hf-hub"` : `import { local } from "@hypernode/plugins/local"`}
-import { ledger } from "@hypernode/plugins/ledger"
-import { oci } from "@hypernode/plugins/oci"
-import { safetensors } from "@hypernode/plugins/safetensors"
-import { torchrun } from "@hypernode/plugins/torchrun"
-import { transformers } from "@hypernode/plugins/transformers"
+${imports}
 
 export default pipeline(${text(form.name)}, (p) => {
   const { model, dataset } = p.select(${select}({
@@ -37,8 +44,8 @@ export default pipeline(${text(form.name)}, (p) => {
     method: ${text(form.method)}, epochs: ${number(form.epochs)}, lr: ${number(form.learningRate)}, sandbox: ${text(form.sandbox)}
   }), { model, shards })
   const best = p.checkpoint(safetensors(), { trained })
-  const packaged = p.package(oci(), { checkpoint: best })
-  const endpoint = p.serve(transformers(), { packaged })
+  const packaged = p.package(${pack}(), { checkpoint: best })
+  const endpoint = p.serve(${serve}(), { packaged })
   p.reward(ledger({ pool: ${text(`${form.pool} HYPER`)} }), { trained, endpoint })
 })
 `

@@ -131,6 +131,8 @@ export type Dashboard = typeof Dashboard.Type
 export const Info = Schema.Struct({
   version: Schema.String,
   /** `embedded`, or the URL of the Inngest server */
-  executor: Schema.String
+  executor: Schema.String,
+  /** a container engine answers: a new job is packaged as an image unless it says otherwise */
+  containers: Schema.Boolean
 })
 export type Info = typeof Info.Type

@@ -5,6 +5,7 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { AuthStore } from "../auth/AuthStore.ts"
 import { Api } from "../contract/Api.ts"
 import { Caller, type CallerInfo } from "../contract/Caller.ts"
+import { settledForm } from "../contract/DeployForm.ts"
 import { pipelineSource } from "../contract/pipelineSource.ts"
 import { Forbidden, type Problem } from "../contract/Problem.ts"
 import { Engine, EngineError } from "../Engine.ts"
@@ -78,7 +79,7 @@ const plan = HttpApiBuilder.group(
             const given = [payload.path, payload.source, payload.form].filter((value) => value !== undefined)
             if (given.length !== 1) return yield* invalidRequest(caller.requestId, "Send exactly one of `path`, `source` and `form`")
             if (payload.path !== undefined || payload.projectDirectory !== undefined) yield* ownerOnly(caller, "Naming a path of this machine")
-            const source = payload.form === undefined ? payload.source : pipelineSource(payload.form)
+            const source = payload.form === undefined ? payload.source : pipelineSource(settledForm(payload.form, yield* engine.info))
             return yield* engine.planFile({
               tenant: caller.tenant,
               ...(payload.path === undefined ? {} : { path: payload.path }),
@@ -131,11 +132,14 @@ const mission = HttpApiBuilder.group(
     return handlers.handleAll({
       deployModel: ({ payload }) =>
         asCaller(({ by, tenant }) =>
-          Effect.map(engine.deploy({ tenant, form: payload, by }), ({ runId }) => ({
-            job_id: runId,
-            status_url: `/api/get_job_status?job_id=${encodeURIComponent(runId)}`,
-            stream_url: `/api/v1/runs/${encodeURIComponent(runId)}/stream`
-          }))
+          Effect.gen(function*() {
+            const { runId } = yield* engine.deploy({ tenant, form: settledForm(payload, yield* engine.info), by })
+            return {
+              job_id: runId,
+              status_url: `/api/get_job_status?job_id=${encodeURIComponent(runId)}`,
+              stream_url: `/api/v1/runs/${encodeURIComponent(runId)}/stream`
+            }
+          })
         ),
       listModels: () => asCaller(({ tenant }) => engine.models(tenant)),
       getJobStatus: ({ query }) => asCaller(({ tenant }) => Effect.map(engine.run(tenant, query.job_id), jobStatus)),

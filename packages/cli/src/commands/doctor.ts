@@ -45,6 +45,17 @@ const sandbox = async (): Promise<Check> => {
     : { name: "sandbox", state: "ok", detail: bwrap }
 }
 
+const docker = async (): Promise<Check> => {
+  const { engineHere } = await import("@hypernode/engine/containers/engineHere")
+  try {
+    const { gpus, storageDriver, version: engine } = await engineHere()
+    return { name: "docker", state: "ok", detail: `engine ${engine}, ${storageDriver}${gpus ? ", with NVIDIA's runtime" : ""}` }
+  } catch (cause) {
+    const { message, remedy } = cause as Error & { readonly remedy?: string }
+    return { name: "docker", state: "warn", detail: message, ...(remedy === undefined ? {} : { remedy }) }
+  }
+}
+
 const gpu = async (): Promise<Check> => {
   const found = await tryRun("nvidia-smi", ["--query-gpu=name,memory.total", "--format=csv,noheader"])
   return { name: "gpu", state: "ok", detail: found ?? "none: training and serving run on the CPU" }
@@ -79,7 +90,7 @@ const daemonCheck = async (): Promise<Check> => {
 }
 
 export const doctor = async (options: { readonly json?: boolean }): Promise<ExitCode> => {
-  const [git, ...rest] = await Promise.all([tryRun("git", ["--version"]), python(), sandbox(), gpu(), daemonCheck()])
+  const [git, ...rest] = await Promise.all([tryRun("git", ["--version"]), python(), sandbox(), docker(), gpu(), daemonCheck()])
   const checks: Array<Check> = [
     { name: "hyper", state: "ok", detail: `${version} on Node ${process.version}, ${process.platform} ${process.arch}${process.platform === "linux" ? "" : " (untested: Linux is what is tested)"}` },
     ...home(),

@@ -3,6 +3,7 @@ import { AuthStoreSql } from "@hypernode/api/auth/AuthStoreSql"
 import { gatewayProgram } from "@hypernode/api/gateway/program"
 import * as FileArtifactStore from "@hypernode/engine/artifact/FileArtifactStore"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
+import * as DockerContainers from "@hypernode/engine/containers/DockerContainers"
 import * as SecretsLayer from "@hypernode/engine/capability/Secrets.layer"
 import { embeddedDurable } from "@hypernode/engine/durable/EmbeddedDurable"
 import * as GatewayEndpoints from "@hypernode/engine/endpoints/GatewayEndpoints"
@@ -40,7 +41,7 @@ const gateway = Layer.sync(GatewayProgram, () => {
 
 export const daemonLayer = (home: Home) => {
   const base = Layer.succeed(CurrentHome, home)
-  const storage = Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer, SecretsLayer.layer, SystemSandbox.layer).pipe(Layer.provideMerge(base))
+  const storage = Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer, SecretsLayer.layer, SystemSandbox.layer, DockerContainers.layer).pipe(Layer.provideMerge(base))
   const database = Fence.layer.pipe(Layer.provideMerge(Database.layer), Layer.provideMerge(base))
   const stores = Layer.mergeAll(RunStoreLayer.layer, SqlTelemetryStore.layer, AuthStoreSql).pipe(Layer.provideMerge(database))
   const capabilities = Layer.mergeAll(GatewayEndpoints.layer, SqlLedger.layer, SqlPayoutOutbox.layer, FileLeases.layer).pipe(

@@ -14,7 +14,15 @@ export interface Summary {
   /** what the serve stage asked both models, where its options have a `probe` */
   readonly question?: string
   readonly answers: ReadonlyArray<string>
-  readonly package?: { readonly name: string; readonly digest: string; readonly size: number; readonly layout: string; readonly form: string; readonly pushed?: string }
+  readonly package?: {
+    readonly name: string
+    readonly digest: string
+    readonly size: number
+    readonly layout: string
+    readonly form: string
+    readonly pushed?: string
+    readonly image?: { readonly reference: string; readonly id: string; readonly size: number }
+  }
   readonly training?: { readonly method: string; readonly firstLoss: number; readonly lastLoss: number; readonly tokens: number; readonly worldSize: number; readonly deviceClass: string; readonly sandbox: string; readonly trustTier: string }
   readonly cost: { readonly dollars: number; readonly deviceSeconds: number; readonly pricePerSecond: number }
   readonly rewards: ReadonlyArray<{ readonly node: string; readonly units: string; readonly reason: string }>
@@ -49,7 +57,19 @@ export const summarize = async (api: Api, run: Run): Promise<Summary> => {
     ...(endpoint === undefined || key === undefined ? {} : { endpoint: { id: endpoint.id, url: endpoint.url, model: endpoint.model, key, curl: curl(endpoint, key, question ?? "Hello") } }),
     ...(question === undefined ? {} : { question }),
     answers,
-    ...(packaged === undefined ? {} : { package: { name: packaged.name, digest: packaged.digest, size: packaged.size, layout: packaged.layout, form: exported?.form ?? "full", ...(packaged.pushed !== undefined && { pushed: `${packaged.pushed.reference.split("@")[0]}:${packaged.pushed.tag}` }) } }),
+    ...(packaged === undefined
+      ? {}
+      : {
+          package: {
+            name: packaged.name,
+            digest: packaged.digest,
+            size: packaged.size,
+            layout: packaged.layout,
+            form: exported?.form ?? "full",
+            ...(packaged.pushed !== undefined && { pushed: `${packaged.pushed.reference.split("@")[0]}:${packaged.pushed.tag}` }),
+            ...(packaged.image !== undefined && { image: packaged.image })
+          }
+        }),
     ...(trained === undefined
       ? {}
       : { training: { method: trained.method, firstLoss: trained.firstLoss, lastLoss: trained.lastLoss, tokens: trained.tokens, worldSize: trained.worldSize, deviceClass: trained.deviceClass, sandbox: trained.sandbox, trustTier: trained.trustTier } }),
@@ -77,6 +97,7 @@ export const summaryLines = (summary: Summary): Array<string> => {
         ]),
     ...(packaged === undefined ? [] : [line("package", `${packaged.digest}  ${packaged.form}, ${bytes(packaged.size)}, OCI layout ${packaged.layout} in the home`)]),
     ...(packaged?.pushed === undefined ? [] : [line("pushed", packaged.pushed)]),
+    ...(packaged?.image === undefined ? [] : [line("image", `${packaged.image.reference}  ${packaged.image.id.slice(0, 19)}, ${bytes(packaged.image.size)}`)]),
     line("cost", `${dollars(cost.dollars)}: ${cost.deviceSeconds.toFixed(1)} device seconds at ${cost.pricePerSecond.toFixed(6)} dollars`),
     ...summary.rewards.map(({ node, reason, units }, index) => line(index === 0 ? "accrued" : "", `${hyper(units)} HYPER to ${node.slice(0, 12)}…: ${reason}`)),
     ...(summary.returnedUnits === undefined || summary.returnedUnits === "0" ? [] : [line("returned", `${hyper(summary.returnedUnits)} HYPER to you: no measured work claimed it`)]),

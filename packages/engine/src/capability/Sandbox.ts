@@ -15,6 +15,10 @@ export interface Confinement {
   /** unix sockets to reach from inside */
   readonly sockets: ReadonlyArray<string>
   readonly cwd: string
+  /** bytes that all its processes may use together; default: most of the machine's. A container holds to it; bubblewrap has no such limit. */
+  readonly memory?: number
+  /** on a container: what it belongs to */
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 export class SandboxRefused extends Schema.TaggedError<SandboxRefused>()("SandboxRefused", { message: Schema.String, remedy: Schema.String }) {}

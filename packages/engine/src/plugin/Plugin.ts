@@ -31,6 +31,8 @@ export interface StageContext<Options, Input> {
   /** (run, step) */
   readonly effectKey: string
   readonly pipeline: string
+  /** sha256 of the run's plan: for labels, never for a result that is cached by content */
+  readonly plan?: string
   readonly options: Options
   readonly input: Input
   /** directory of the pipeline file: relative paths in options start here */

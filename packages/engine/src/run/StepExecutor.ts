@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { CurrentHome } from "../capability/CurrentHome.ts"
 import { JobHandle, Jobs } from "../capability/Jobs.ts"
 import { canonicalJson } from "../artifact/Digest.ts"
+import { digestOfJson } from "../artifact/Digest.ts"
 import { cacheKey as makeCacheKey, effectKey, jobKey } from "../plan/Keys.ts"
 import type { LongStage, ShortStage, StageContext, StageDefinition } from "../plugin/Plugin.ts"
 import { kinds } from "../stage/kinds.ts"
@@ -80,6 +81,10 @@ const contextFor = Effect.fnUntraced(function*(run: Run, stepId: string, attempt
     jobKey: jobKey(run.id, stepId, attempt),
     effectKey: run.generation === 1 ? effectKey(run.id, stepId) : `${effectKey(run.id, stepId)}/${run.generation}`,
     pipeline: run.pipeline,
+    // asked for by few, and not cheap for a large plan
+    get plan() {
+      return digestOfJson(run.plan)
+    },
     options,
     input,
     projectDirectory: run.projectDirectory,

@@ -1,4 +1,4 @@
-/** The Sandbox capability of this machine: bubblewrap, or none. */
+/** The Sandbox capability of this machine: a container, bubblewrap, or none. */
 import { chmodSync, lchownSync, lstatSync, readdirSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import { CurrentHome } from "../capability/CurrentHome.ts"
 import { type Confinement, Sandbox, SandboxRefused } from "../capability/Sandbox.ts"
 import { availableSandbox, REMEDY } from "./available.ts"
+import { availableBubblewrap } from "./availableBubblewrap.ts"
 import { bubblewrapCommand, SANDBOX_UID } from "./bubblewrap.ts"
 import { sandboxFiles } from "./SandboxFiles.ts"
 
@@ -37,11 +38,11 @@ const socketMount = (socket: string, shared: string): string => (dirname(socket)
 
 export const make = Effect.gen(function*() {
   const home = yield* CurrentHome
+  const directory = join(home.root, "sandbox")
 
-  const confine = Effect.fnUntraced(function*(confinement: Confinement) {
-    const available = yield* Effect.promise(availableSandbox)
-    if (available.kind === "none") return yield* new SandboxRefused({ message: `No sandbox can be made here (${available.reasons.join("; ")})`, remedy: REMEDY })
-    return yield* Effect.try({
+  /** What both sandboxes ask of the host's side, and then `command` of each. */
+  const prepared = (confinement: Confinement, command: (admitted: Confinement, root: boolean) => readonly [string, ...Array<string>]) =>
+    Effect.try({
       try: () => {
         const root = process.getuid?.() === 0
         if (root) admit(confinement)
@@ -52,11 +53,22 @@ export const make = Effect.gen(function*() {
             chmodSync(socket, 0o666)
           }
         }
-        return bubblewrapCommand(available.tools, sandboxFiles(join(home.root, "sandbox")), { ...confinement, sockets }, root)
+        return command({ ...confinement, sockets }, root)
       },
       catch: (cause) =>
         cause instanceof SandboxRefused ? cause : new SandboxRefused({ message: `The sandbox cannot be prepared: ${(cause as Error).message}`, remedy: "Check that the path exists and that the home (HYPER_HOME) can be written." })
     })
+
+  const inBubblewrap = Effect.fnUntraced(function*(confinement: Confinement) {
+    const { reason, tools } = yield* Effect.promise(availableBubblewrap)
+    if (tools === undefined) return yield* new SandboxRefused({ message: `No sandbox can be made here (${reason})`, remedy: REMEDY })
+    return yield* prepared(confinement, (admitted, root) => bubblewrapCommand(tools, sandboxFiles(directory), admitted, root))
+  })
+
+  const inContainer = Effect.fnUntraced(function*(confinement: Confinement) {
+    const { containerCommand, prepareEngine } = yield* Effect.promise(() => import("./containerCommand.ts"))
+    yield* prepareEngine(home.root, directory)
+    return yield* prepared(confinement, (admitted) => containerCommand(admitted, home.root, directory))
   })
 
   return Sandbox.of({
@@ -72,8 +84,8 @@ export const make = Effect.gen(function*() {
       kind === "none"
         ? Effect.succeed(confinement.command)
         : kind === "bubblewrap"
-          ? confine(confinement)
-          : Effect.fail(new SandboxRefused({ message: "Containers are not offered by this version", remedy: REMEDY }))
+          ? inBubblewrap(confinement)
+          : inContainer(confinement)
   })
 })
 

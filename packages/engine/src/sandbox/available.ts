@@ -1,59 +1,67 @@
-/** Which sandbox this machine can really make, found by making one. Needs no home and no service: plans ask too. */
-import { execFile } from "node:child_process"
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs"
+/** Which sandbox this machine can really make, found by making one, the strongest first. Needs no home and no service. */
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { delimiter, join } from "node:path"
-import { bubblewrapCommand, SANDBOX_UID, type SandboxTools } from "./bubblewrap.ts"
+import { join } from "node:path"
+import { engineHere } from "../containers/engineHere.ts"
+import { availableBubblewrap } from "./availableBubblewrap.ts"
+import type { SandboxTools } from "./bubblewrap.ts"
 import { sandboxFiles } from "./SandboxFiles.ts"
 
 export type Availability =
+  | { readonly kind: "container" }
   | { readonly kind: "bubblewrap"; readonly tools: SandboxTools }
   /** one reason for each sandbox that cannot be had */
   | { readonly kind: "none"; readonly reasons: ReadonlyArray<string> }
 
 export const REMEDY = `Install bubblewrap (apt-get install bubblewrap), or install Docker, or run without one: sandbox: "none" (or "auto", which takes what there is).`
 
-const NO_CONTAINER = "container: not offered by this version"
+/** Why an engine that answers cannot confine a job of this machine's; undefined: it may. One small request. */
+const unfit = async (): Promise<string | undefined> => {
+  try {
+    const { local, remapped } = await engineHere()
+    if (!local) return "container: the Docker engine is on another machine, or in a virtual one"
+    if (remapped) return "container: the Docker engine maps its users to others (rootless, or userns-remap), which cannot open a job's files"
+    return undefined
+  } catch (cause) {
+    return `container: ${(cause as Error).message.replace("Containers: ", "")}`
+  }
+}
 
-const find = (program: string): string | undefined =>
-  [...(process.env["PATH"] ?? "").split(delimiter), "/usr/bin", "/bin", "/usr/sbin"].map((directory) => join(directory, program)).find((path) => {
-    try {
-      accessSync(path, constants.X_OK)
-      return path.startsWith("/")
-    } catch {
-      return false
-    }
-  })
-
-/** True inside: nobody's uid, no capability, loopback as the only interface. */
-const CHECK = `[ "$(id -u)" = ${SANDBOX_UID} ] && grep -q "^CapEff:.0000000000000000$" /proc/self/status && [ "$(grep -c : /proc/net/dev)" = 1 ] && [ ! -e /etc/shadow ] && echo confined`
-
-const tryOnce = async (): Promise<Availability> => {
-  if (process.platform !== "linux") return { kind: "none", reasons: [NO_CONTAINER, "bubblewrap: Linux only"] }
-  const bwrap = find("bwrap")
-  if (bwrap === undefined) return { kind: "none", reasons: [NO_CONTAINER, "bubblewrap: not installed"] }
-  const [setpriv, prlimit, env, sh] = [find("setpriv"), find("prlimit"), find("env"), find("sh")]
-  if (setpriv === undefined || prlimit === undefined || env === undefined || sh === undefined) return { kind: "none", reasons: [NO_CONTAINER, "bubblewrap: setpriv and prlimit (util-linux), env (coreutils) and sh must be there too"] }
-  const tools = { bwrap, setpriv, prlimit, env, sh }
+const tryContainer = async (): Promise<string | undefined> => {
+  const reason = await unfit()
+  if (reason !== undefined) return reason
   const directory = mkdtempSync(join(tmpdir(), "hyper-sandbox-"))
   try {
-    const [program, ...args] = bubblewrapCommand(tools, sandboxFiles(directory), { command: [sh, "-c", CHECK], readOnly: [], writable: [], sockets: [], cwd: "/tmp" }, process.getuid?.() === 0)
-    const said = await new Promise<{ readonly ok: boolean; readonly stderr: string }>((resolve) => {
-      execFile(program, args, { timeout: 20_000, env: { PATH: "/usr/bin:/bin:/usr/sbin:/sbin" }, killSignal: "SIGKILL" }, (error, stdout, stderr) => resolve({ ok: error === null && stdout.trim() === "confined", stderr: stderr.trim() || (error?.message ?? "the check inside it failed") }))
-    })
-    return said.ok ? { kind: "bubblewrap", tools } : { kind: "none", reasons: [NO_CONTAINER, `bubblewrap: ${said.stderr.split("\n").slice(-2).join(" ").slice(0, 300)}`] }
+    const { checkContainer } = await import("./checkContainer.ts")
+    const said = await checkContainer(sandboxFiles(directory).directory)
+    return said === undefined ? undefined : `container: ${said}`
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
-let found: Promise<Availability> | undefined
+let confines: Promise<string | undefined> | undefined
 
-/** A sandbox that works is remembered for the life of this process; one that does not is tried again, as it may have been installed since. */
-export const availableSandbox = (): Promise<Availability> => {
-  found ??= tryOnce().then((answer) => {
-    if (answer.kind === "none") found = undefined
-    return answer
-  })
-  return found
+/** One that was made once is made again while the engine answers: asked each time, because an engine may have been stopped since. */
+const availableContainer = async (): Promise<string | undefined> => {
+  const reason = confines === undefined || (await confines) !== undefined ? undefined : await unfit()
+  if (reason !== undefined) return reason
+  if (confines === undefined || (await confines) !== undefined) confines = tryContainer()
+  return confines
+}
+
+const orBubblewrap = async (noContainer: string): Promise<Availability> => {
+  const { reason, tools } = await availableBubblewrap()
+  return tools === undefined ? { kind: "none", reasons: [noContainer, reason] } : { kind: "bubblewrap", tools }
+}
+
+export const availableSandbox = async (): Promise<Availability> => {
+  const noContainer = await availableContainer()
+  return noContainer === undefined ? { kind: "container" } : orBubblewrap(noContainer)
+}
+
+/** For plans, which start no container: what it will most likely be. The run tells what it was. */
+export const likelySandbox = async (): Promise<Availability> => {
+  const noContainer = await unfit()
+  return noContainer === undefined ? { kind: "container" } : orBubblewrap(noContainer)
 }

@@ -1,5 +1,6 @@
 /** All that a plugin may ask for: a closed type. */
 import type { ArtifactStore } from "../artifact/ArtifactStore.ts"
+import type { Containers } from "../capability/Containers.ts"
 import type { Endpoints } from "../capability/Endpoints.ts"
 import type { Jobs } from "../capability/Jobs.ts"
 import type { Sandbox } from "../capability/Sandbox.ts"
@@ -10,4 +11,4 @@ import type { Ledger } from "../rewards/Ledger.ts"
 import type { TelemetryStore } from "../telemetry/TelemetryStore.ts"
 import type { Progress } from "./Progress.ts"
 
-export type StageServices = ArtifactStore | Endpoints | Jobs | Keyring | Leases | Ledger | Progress | Sandbox | Secrets | TelemetryStore
+export type StageServices = ArtifactStore | Containers | Endpoints | Jobs | Keyring | Leases | Ledger | Progress | Sandbox | Secrets | TelemetryStore

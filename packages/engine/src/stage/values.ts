@@ -130,7 +130,9 @@ export const Packaged = Schema.Struct({
   size: Schema.Int,
   exported: Exported,
   /** where it was pushed to: `host/repository@sha256:…`, and the tag that was set there */
-  pushed: Schema.optionalKey(Schema.Struct({ reference: Schema.String, tag: Schema.String }))
+  pushed: Schema.optionalKey(Schema.Struct({ reference: Schema.String, tag: Schema.String })),
+  /** a runnable image of it on this machine's container engine: its name, and the digest that the engine knows it by */
+  image: Schema.optionalKey(Schema.Struct({ reference: Schema.String, id: Digest, size: Schema.Int }))
 })
 export type Packaged = typeof Packaged.Type
 

@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as FileArtifactStore from "../artifact/FileArtifactStore.ts"
+import { Containers } from "../capability/Containers.ts"
 import { CurrentHome } from "../capability/CurrentHome.ts"
 import { Endpoints } from "../capability/Endpoints.ts"
 import { Jobs } from "../capability/Jobs.ts"
@@ -44,6 +45,7 @@ export const stageServices = Layer.mergeAll(
   FileKeyring.layer,
   SecretsLayer.layer,
   progress,
+  Layer.mock(Containers)({}),
   Layer.mock(Endpoints)({}),
   Layer.mock(Jobs)({}),
   FileLeases.layer.pipe(Layer.provide(Layer.mergeAll(FileArtifactStore.layer, FileKeyring.layer))),

@@ -8,6 +8,7 @@ import { digestOf } from "../../src/artifact/Digest.ts"
 import { ArtifactStore } from "../../src/artifact/ArtifactStore.ts"
 import { CurrentHome } from "../../src/capability/CurrentHome.ts"
 import { Endpoints } from "../../src/capability/Endpoints.ts"
+import { Containers } from "../../src/capability/Containers.ts"
 import { Jobs, type JobState } from "../../src/capability/Jobs.ts"
 import { Sandbox } from "../../src/capability/Sandbox.ts"
 import { Secrets } from "../../src/capability/Secrets.ts"
@@ -122,6 +123,7 @@ const services = () =>
     Layer.mock(Keyring)({}),
     Layer.mock(Leases)({}),
     Layer.mock(Ledger)({}),
+    Layer.mock(Containers)({}),
     Layer.mock(Sandbox)({}),
     Layer.mock(Secrets)({})
   )

@@ -19,7 +19,7 @@ import type { ModelServer, Readiness } from "./ModelServer.ts"
 export type ServeContext<Options> = StageContext<Options, Kinds["serve"]["input"]>
 
 /** What a serve step is given, as a package: a model that was selected is served as it is. */
-export const givenTo = ({ input: { model, packaged } }: ServeContext<unknown>): Pick<Packaged, "name" | "digest" | "exported"> => {
+export const givenTo = ({ input: { model, packaged } }: ServeContext<unknown>): Pick<Packaged, "name" | "digest" | "exported" | "image"> => {
   if (packaged !== undefined) return packaged
   if (model === undefined) throw new Error("a serve step without input") // the planner takes no such plan
   return { name: model.name, digest: model.tree.digest, exported: { base: model, form: "full", step: 0, loss: 0, tree: model.tree } }

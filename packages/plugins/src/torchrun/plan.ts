@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { homeFromEnv } from "@hypernode/engine/Home"
 import type { Estimate, PlanNote } from "@hypernode/engine/plugin/Plugin"
 import type { StageError } from "@hypernode/engine/stage/StageError"
-import { availableSandbox, REMEDY } from "@hypernode/engine/sandbox/available"
+import { likelySandbox, REMEDY } from "@hypernode/engine/sandbox/available"
 import { environmentDigest, environmentPlan } from "../trainer/Environment.ts"
 import { trainerPython } from "../trainer/Requirements.ts"
 import type { Options } from "./Options.ts"
@@ -28,7 +28,8 @@ const sandboxNote = (options: Options): Effect.Effect<{ readonly note: PlanNote;
   if (options.sandbox === "none") {
     return Effect.succeed({ note: { level: "warn", message: `sandbox: none; trust tier: unsandboxed`, remedy: `Leave sandbox out: "required" is the default.` }, tools: [] })
   }
-  return Effect.map(Effect.promise(availableSandbox), (available) => {
+  return Effect.map(Effect.promise(likelySandbox), (available) => {
+    if (available.kind === "container") return { note: { level: "info" as const, message: "sandbox: container; trust tier: sandboxed-container" }, tools: ["docker"] }
     if (available.kind === "bubblewrap") return { note: { level: "info" as const, message: "sandbox: bubblewrap; trust tier: sandboxed-bubblewrap" }, tools: ["bubblewrap"] }
     const why = available.reasons.join("; ")
     return options.sandbox === "required"

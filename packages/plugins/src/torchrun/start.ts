@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { ArtifactStore } from "@hypernode/engine/artifact/ArtifactStore"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import { Sandbox, type SandboxKind } from "@hypernode/engine/capability/Sandbox"
+import { LABEL } from "@hypernode/engine/containers/labels"
 import { Keyring } from "@hypernode/engine/keys/Keyring"
 import { Leases } from "@hypernode/engine/keys/Leases"
 import type { StageContext } from "@hypernode/engine/plugin/Plugin"
@@ -126,7 +127,8 @@ export const start = Effect.fn("torchrun.start")(function*(context: TrainContext
       readOnly: [...environment.readOnly, paths.model, paths.segments, paths.config],
       writable: [paths.work, paths.result, paths.checkpoints, paths.telemetry],
       sockets: [socket],
-      cwd: paths.work
+      cwd: paths.work,
+      labels: { [LABEL.run]: context.runId, [LABEL.step]: context.stepId, [LABEL.job]: jobId, [LABEL.purpose]: "train" }
     }),
     sandboxFailure
   )

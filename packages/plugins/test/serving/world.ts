@@ -17,6 +17,7 @@ import { Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import { Sandbox } from "@hypernode/engine/capability/Sandbox"
 import * as SecretsLayer from "@hypernode/engine/capability/Secrets.layer"
+import { layer as containersLayer } from "@hypernode/engine/containers/DockerContainers"
 import * as GatewayEndpoints from "@hypernode/engine/endpoints/GatewayEndpoints"
 import { GatewayProgram } from "@hypernode/engine/endpoints/GatewayProgram"
 import { stopGateway } from "@hypernode/engine/endpoints/gatewayProcess"
@@ -48,7 +49,7 @@ export const openWorld = () => {
   const lines: Array<string> = []
   const current = Layer.succeed(CurrentHome, home)
   const services = Layer.fresh(GatewayEndpoints.layer).pipe(
-    Layer.provideMerge(Layer.mergeAll(Layer.fresh(SupervisedJobs.layer), FileArtifactStore.layer, SecretsLayer.layer, Layer.mock(Leases)({}), Layer.mock(Ledger)({}), Layer.mock(Sandbox)({}), Layer.mock(TelemetryStore)({}))),
+    Layer.provideMerge(Layer.mergeAll(Layer.fresh(SupervisedJobs.layer), FileArtifactStore.layer, SecretsLayer.layer, containersLayer, Layer.mock(Leases)({}), Layer.mock(Ledger)({}), Layer.mock(Sandbox)({}), Layer.mock(TelemetryStore)({}))),
     Layer.provideMerge(Layer.mergeAll(Layer.fresh(FileKeyring.layer), Layer.fresh(Database.layer), Layer.succeed(Progress, { log: (line) => Effect.sync(() => void lines.push(line)), report: () => Effect.void }))),
     Layer.provideMerge(current),
     Layer.provide(Layer.succeed(GatewayProgram, { path: GATEWAY }))

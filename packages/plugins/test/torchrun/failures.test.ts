@@ -25,6 +25,8 @@ describe("a training's end", () => {
     ["killed inside its sandbox", ended({ exitCode: 137 }), "", "JobFailed", "memory"],
     ["a rank killed", ended({ exitCode: 1 }), "error: the ranks ended with status [-9] and are not started again; their last lines are above\n", "JobFailed", "SIGKILL"],
     ["CUDA out of memory", ended({ exitCode: 1 }), "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n", "OutOfSpace", "ran out of memory"],
+    ["a container's memory limit", ended({ exitCode: 137 }), "error: container: Cannot allocate memory: its limit of 512 MiB was reached, and the system ended a process in it\n", "OutOfSpace", "limit of 512 MiB"],
+    ["an engine that is gone", ended({ exitCode: 125 }), "error: container: Cannot wait for container 1a2b: the Docker engine at unix:///var/run/docker.sock stopped answering half-way\n", "JobFailed", "stopped answering"],
     ["disk full", ended({ exitCode: 65 }), "error: the checkpoint of step 4 could not be written to /x (No space left on device); make room or choose another home, then resume\n", "OutOfSpace", "disk is full"],
     ["lease refused", ended({ exitCode: 65 }), "error: slot 0: the lease was refused: revoked\n", "Denied", "revoked"],
     ["daemon away", ended({ exitCode: 65 }), "error: slot 0: no answer from the lease socket for 600 seconds; is the hyper daemon running?\n", "Unavailable", "lease socket"],

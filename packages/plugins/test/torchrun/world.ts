@@ -8,6 +8,7 @@ import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
 import { Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import { Secrets } from "@hypernode/engine/capability/Secrets"
+import { layer as containersLayer } from "@hypernode/engine/containers/DockerContainers"
 import { type Home, homeAt } from "@hypernode/engine/Home"
 import { layer as jobsLayer } from "@hypernode/engine/jobs/SupervisedJobs"
 import { layer as keyringLayer } from "@hypernode/engine/keys/FileKeyring"
@@ -65,6 +66,7 @@ export class World {
       jobsLayer,
       leasesLayer,
       sandboxLayer,
+      containersLayer,
       telemetryLayer.pipe(Layer.provide(databaseLayer)),
       Layer.succeed(Progress, Progress.of({ log: (message) => Effect.sync(() => void this.logged.push(message)), report: () => Effect.void })),
       Layer.mock(Endpoints)({}),

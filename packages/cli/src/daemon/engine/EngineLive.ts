@@ -2,6 +2,7 @@
 import { Engine, EngineError } from "@hypernode/api/Engine"
 import type { Cost, Dashboard, EndpointView, PlanView, Rewards } from "@hypernode/api/contract/views"
 import { CurrentHome } from "@hypernode/engine/capability/CurrentHome"
+import { engineHere } from "@hypernode/engine/containers/engineHere"
 import { Endpoints, type EndpointRecord } from "@hypernode/engine/capability/Endpoints"
 import { Ledger } from "@hypernode/engine/rewards/Ledger"
 import { costOf, priceOf } from "@hypernode/engine/rewards/cost"
@@ -104,7 +105,7 @@ export const EngineLive = Layer.effect(
       )
 
     return Engine.of({
-      info: Effect.succeed({ version, executor: durable.executor }),
+      info: Effect.map(Effect.promise(() => engineHere().then(({ local, remapped }) => local && !remapped, () => false)), (containers) => ({ version, executor: durable.executor, containers })),
       planFile: (request) => plan({ ...request, projectDirectory: request.projectDirectory ?? project }),
       submit,
       deploy: ({ by, form, tenant }) =>

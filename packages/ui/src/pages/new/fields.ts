@@ -11,9 +11,11 @@ export interface Fields {
   workers: string
   pool: string
   sandbox: string
+  /** empty: as the machine has it */
+  packaging: string
 }
 
-export const startFields: Fields = { name: "", model: "", dataset: "", method: "lora", epochs: "3", learningRate: "2e-4", workers: "1", pool: "100", sandbox: "required" }
+export const startFields: Fields = { name: "", model: "", dataset: "", method: "lora", epochs: "3", learningRate: "2e-4", workers: "1", pool: "100", sandbox: "required", packaging: "" }
 
 const number = (text: string): number => (/^\s*(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : Number.NaN)
 
@@ -42,5 +44,6 @@ export const parseForm = (fields: Fields): DeployForm => ({
   learningRate: or(number(fields.learningRate), 2e-4),
   workers: or(number(fields.workers), 1),
   pool: fields.pool.trim(),
-  sandbox: fields.sandbox === "auto" ? "auto" : fields.sandbox === "none" ? "none" : "required"
+  sandbox: fields.sandbox === "auto" ? "auto" : fields.sandbox === "none" ? "none" : "required",
+  ...(fields.packaging === "image" || fields.packaging === "modelpack" ? { packaging: fields.packaging } : {})
 })

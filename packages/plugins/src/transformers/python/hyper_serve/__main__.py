@@ -21,6 +21,7 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket")
     where.add_argument("--port", type=int)
+    parser.add_argument("--host", default="127.0.0.1", help="address of --port; in a container of its own: 0.0.0.0")
     options = parser.parse_args()
     started = time.monotonic()
     try:
@@ -29,7 +30,7 @@ def main() -> int:
 
         loaded = load(options.model, options.tokenizer, options.adapter, options.device)
         service = Service(loaded, options.name, options.max_tokens)
-        server = bind(service, options.socket, options.port)
+        server = bind(service, options.socket, options.port, options.host)
     except Fatal as error:
         fatal_line(error)
         return 1

@@ -209,7 +209,7 @@ class _TcpServer(_Threads, socketserver.TCPServer):
     allow_reuse_address = True
 
 
-def bind(service: Service, path: str | None, port: int | None) -> socketserver.BaseServer:
+def bind(service: Service, path: str | None, port: int | None, host: str = "127.0.0.1") -> socketserver.BaseServer:
     handler = type("BoundHandler", (Handler,), {"service": service})
     try:
         if path is not None:
@@ -218,7 +218,7 @@ def bind(service: Service, path: str | None, port: int | None) -> socketserver.B
                 os.unlink(path)
             os.umask(0o077)
             return _UnixServer(path, handler)
-        return _TcpServer(("127.0.0.1", port), handler)
+        return _TcpServer((host, port), handler)
     except OSError as error:
         where = path if path is not None else f"port {port}"
         code = "address_in_use" if error.errno == errno.EADDRINUSE else "no_address"
