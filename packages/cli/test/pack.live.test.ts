@@ -71,7 +71,9 @@ describe("the packed packages", () => {
 
   it("plan the same from a pack (bin/pack.js) of what is installed", () => {
     const cli = join(at.directory, "node_modules/@hypernode/cli")
-    const plan = (cache: string): unknown => JSON.parse(sh(at.node, [join(cli, "bin/hyper.js"), "plan", "pipeline.ts", "--json"], at.directory, { ...process.env, HYPER_HOME: join(at.directory, "h"), HYPER_CACHE: join(at.directory, cache) }))
+    // 4: the plan is there, and refused, as the pipeline's model is not
+    const refused = ["-c", '"$@"; [ $? = 4 ]', "sh", at.node, join(cli, "bin/hyper.js"), "plan", "pipeline.ts", "--json"]
+    const plan = (cache: string): unknown => JSON.parse(sh("/bin/sh", refused, at.directory, { ...process.env, HYPER_HOME: join(at.directory, "h"), HYPER_CACHE: join(at.directory, cache) }))
     const made = sh(at.node, ["--experimental-import-meta-resolve", "--no-warnings", join(cli, "dist/pack/build.js"), join(at.directory, "packed"), "plan"], at.directory)
     expect(made).toMatch(/^plan: \d{3} modules/)
     expect(plan("packed")).toEqual(plan("plain"))
