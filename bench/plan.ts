@@ -25,7 +25,7 @@ export interface PlanFigures {
   readonly node: Timing
   /** the whole command: plan, what is cached, estimates with their probes of this machine */
   readonly hyperPlan: Timing
-  /** evaluation and planning alone, from a program of ten lines */
+  /** evaluation and planning alone, no estimates and no pack, from a program of ten lines */
   readonly planFile: Timing
   /** the confined evaluation alone */
   readonly evaluate: Timing
@@ -112,7 +112,7 @@ if (import.meta.main) {
     const line = (name: string, t: Timing | undefined): string =>
       t === undefined ? `${name.padEnd(36)} not measured` : `${name.padEnd(36)} ${t.wallMillis.toFixed(0).padStart(6)} ms wall ${(t.wallMillis / figures.node.wallMillis).toFixed(1).padStart(6)} x   ${t.cpuMillis.toFixed(0).padStart(6)} ms processor`
     console.log(`plan: medians of ${figures.rounds} rounds in turns; ${figures.processors} processors, load ${figures.load.toFixed(1)}`)
-    for (const [name, timing] of [["node -e 0", figures.node], ["hyper plan pipelines/quickstart.ts", figures.hyperPlan], ["  evaluated and planned, no estimates", figures.planFile], ["  evaluated, confined", figures.evaluate], [`tsx ${TSX} pipelines/quickstart.ts`, figures.tsx]] as const) console.log(line(name, timing))
+    for (const [name, timing] of [["node -e 0", figures.node], ["hyper plan pipelines/quickstart.ts", figures.hyperPlan], ["  evaluated, planned, without a pack", figures.planFile], ["  evaluated, confined", figures.evaluate], [`tsx ${TSX} pipelines/quickstart.ts`, figures.tsx]] as const) console.log(line(name, timing))
     console.log(`hyper plan is ${figures.ratio.toFixed(1)} times bare node (aim: at most 8)${figures.tsx === undefined ? "" : `, ${(figures.hyperPlan.wallMillis / figures.tsx.wallMillis).toFixed(2)} of tsx`}`)
   }
 }

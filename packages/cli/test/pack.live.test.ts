@@ -69,6 +69,16 @@ describe("the packed packages", () => {
     expect(kinds).toEqual(["select", "encrypt", "shard"])
   })
 
+  it("plan the same from a pack (bin/pack.js) of what is installed", () => {
+    const cli = join(at.directory, "node_modules/@hypernode/cli")
+    // 4: the plan is there, and refused, as the pipeline's model is not
+    const refused = ["-c", '"$@"; [ $? = 4 ]', "sh", at.node, join(cli, "bin/hyper.js"), "plan", "pipeline.ts", "--json"]
+    const plan = (cache: string): unknown => JSON.parse(sh("/bin/sh", refused, at.directory, { ...process.env, HYPER_HOME: join(at.directory, "h"), HYPER_CACHE: join(at.directory, cache) }))
+    const made = sh(at.node, ["--experimental-import-meta-resolve", "--no-warnings", join(cli, "dist/pack/build.js"), join(at.directory, "packed"), "plan"], at.directory)
+    expect(made).toMatch(/^plan: \d{3} modules/)
+    expect(plan("packed")).toEqual(plan("plain"))
+  })
+
   it("keep a pipeline file out of what it may not read", () => {
     writeFileSync(join(at.directory, "reads.ts"), `import { readFileSync } from "node:fs"\nreadFileSync("/etc/hostname")\n${PIPELINE}`)
     writeFileSync(join(at.directory, "reads.js"), PLAN.replace("pipeline.ts", "reads.ts"))
