@@ -1,6 +1,6 @@
 /**
- * Credentials that `docker login` or `skopeo login --compat-auth-file` left: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, with its credential
- * helpers (docker/docker-credential-helpers: the host on standard input, `{ Username, Secret }` on standard output).
+ * Credentials that `docker login` left: `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, with its credential helpers
+ * (docker/docker-credential-helpers: the host on standard input, `{ Username, Secret }` on standard output).
  */
 import { spawn } from "node:child_process"
 import { readFile } from "node:fs/promises"

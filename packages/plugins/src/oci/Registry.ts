@@ -7,9 +7,10 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { Authorization } from "./Authorization.ts"
 import { type Answer, type Asked, drained, exchange, type FileBody, textOf } from "./exchange.ts"
 import { MANIFEST_MEDIA_TYPE } from "./ModelPack.ts"
+import { DIGEST } from "./Reference.ts"
 import { DigestFault, isBlip, RegistryFault } from "./RegistryFault.ts"
 
-/** "Registries SHOULD NOT accept a manifest larger than 4 MiB" holds for readers too. */
+/** Four megabytes are what every registry and client is to support (distribution-spec 1.1, "Pushing Manifests"); more is not read. */
 const MANIFEST_LIMIT = 4 << 20
 const ERROR_LIMIT = 65_536
 const REDIRECTS = 5
@@ -29,9 +30,10 @@ interface Call extends Omit<Asked, "url" | "headers" | "signal"> {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+/** Absent where there is none, or one by another algorithm: the header is optional, and is a second check only. */
 const digestHeader = (answer: Answer): string | undefined => {
   const value = answer.headers["docker-content-digest"]
-  return typeof value === "string" ? value : undefined
+  return typeof value === "string" && DIGEST.test(value) ? value : undefined
 }
 
 const retryAfterOf = (value: string | undefined): number | undefined => {
@@ -127,7 +129,7 @@ export class Registry {
 
   #same(digest: string, answer: Answer, what: string): void {
     const said = digestHeader(answer)
-    if (said !== undefined && said !== digest) throw new DigestFault(`${new URL(this.#origin).host} says that it stored ${what} as ${said.slice(0, 71)}, and ${digest} was sent.`)
+    if (said !== undefined && said !== digest) throw new DigestFault(`${new URL(this.#origin).host} says that it stored ${what} as ${said}, and ${digest} was sent.`)
   }
 
   #location(answer: Answer): URL {
