@@ -16,7 +16,7 @@ export const balances = async (options: Common): Promise<ExitCode> => {
   if (options.json === true) process.stdout.write(`${JSON.stringify(all)}\n`)
   else {
     for (const { account, units } of all) process.stdout.write(`${hyper(units).padStart(16)} HYPER  ${account}\n`)
-    process.stdout.write("This ledger is local test issuance, not money: no chain is connected.\n")
+    process.stdout.write("This ledger is local test issuance, not money. hyper rewards payouts shows what was paid on a chain.\n")
   }
   return ExitCode.ok
 }

@@ -3,10 +3,10 @@ import { PayoutError } from "@hypernode/engine/rewards/payouts/PayoutError"
 import { payOut, rehearse } from "@hypernode/engine/rewards/payouts/payOut"
 import { type Payout, PayoutOutbox } from "@hypernode/engine/rewards/payouts/PayoutOutbox"
 import { Keyring } from "@hypernode/engine/keys/Keyring"
-import { checkWallet, openRail, readSettings } from "@hypernode/plugins/solana/payouts"
 import { Context, Effect, Result } from "effect"
 import { type Context as HonoContext, Hono } from "hono"
 import type { AddressView, PayoutReportView, PayoutsView, PayoutView, RehearsalView } from "../client/payoutViews.ts"
+import { solanaPayouts } from "./payouts.ts"
 
 const RAIL = "solana"
 
@@ -39,7 +39,7 @@ export const payoutRoutes = (context: Context.Context<PayoutOutbox | Keyring>, h
   }
 
   app.get("/", (c) => answer(c, Effect.gen(function*() {
-    const settings = yield* readSettings(home)
+    const settings = yield* (yield* solanaPayouts).readSettings(home)
     return {
       payouts: (yield* outbox.list(200)).map(viewOf),
       due: (yield* outbox.due(RAIL)).map((due) => ({ ...due, units: due.units.toString() })),
@@ -52,12 +52,12 @@ export const payoutRoutes = (context: Context.Context<PayoutOutbox | Keyring>, h
     const { dryRun, patience } = await c.req.json<{ dryRun: boolean; patience: number }>()
     if (dryRun) {
       return answer(c, Effect.gen(function*() {
-        const { due, refused } = yield* rehearse(yield* openRail(home))
+        const { due, refused } = yield* rehearse(yield* (yield* solanaPayouts).openRail(home))
         return { due: due.map((one) => ({ ...one, units: one.units.toString() })), refused } satisfies RehearsalView
       }))
     }
     return answer(c, Effect.gen(function*() {
-      const { payouts, refused } = yield* payOut(yield* openRail(home), patience)
+      const { payouts, refused } = yield* payOut(yield* (yield* solanaPayouts).openRail(home), patience)
       return { payouts: payouts.map(viewOf), refused } satisfies PayoutReportView
     }))
   })
@@ -71,6 +71,7 @@ export const payoutRoutes = (context: Context.Context<PayoutOutbox | Keyring>, h
       if (node !== "this" && (node.length < 4 || !mine.startsWith(node))) {
         return yield* new PayoutError({ reason: "Refused", message: `${node} is not the node of this machine (${mine})`, remedy: "A node's wallet is registered on its own machine, whose key signs it: hyper rewards address this ADDRESS" })
       }
+      const { checkWallet, openRail, readSettings } = yield* solanaPayouts
       yield* checkWallet(address)
       // with settings, the network is asked too: is it a wallet, could it receive the token
       if ((yield* readSettings(home)) !== undefined) yield* (yield* openRail(home)).checkAddress(address)

@@ -74,7 +74,11 @@ export const solanaRail = Effect.fn("solana.rail")(function*(settings: Settings,
     const recipient = yield* parseWallet(programs, address)
     const { destination, makesAccount } = yield* inspect(client, programs, { payer: payer.address, treasury, mint, recipient }, units)
     const lifetime = yield* client.latestBlockhash
-    const signed = yield* Effect.promise(() => signTransfer(programs, { payer, mint, decimals: DECIMALS, recipient, source: treasury, destination, units, id }, lifetime))
+    const signed = yield* Effect.tryPromise({
+      try: () => signTransfer(programs, { payer, mint, decimals: DECIMALS, recipient, source: treasury, destination, units, id }, lifetime),
+      // the cause may be anything of the library's: a name, no data
+      catch: (cause) => new PayoutError({ reason: "Refused", message: `The payment could not be made up (${(cause as Error).name})`, remedy: "Nothing was sent. This is a fault of hyper's: report it with the payout's id." })
+    })
     const error = yield* client.simulate(signed.bytes)
     // a node that has not heard of the blockhash yet lags; anything else would be paid for and not carried out
     if (error === "BlockhashNotFound") return yield* new PayoutError({ reason: "Unavailable", message: `The Solana node ${client.host} lags behind: it does not know the newest blockhash` })

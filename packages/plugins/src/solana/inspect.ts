@@ -59,21 +59,25 @@ export const inspect = Effect.fn("solana.inspect")(function*(client: SolanaClien
   if (recipientAccount !== undefined && (recipientAccount.executable || recipientAccount.owner !== SYSTEM_PROGRAM)) {
     return yield* refused(`${recipient} is not a wallet: it belongs to the program ${recipientAccount.owner}`, "Register the wallet of the node's owner.")
   }
-  if (destinationAccount !== undefined) {
-    const { owner, state } = token.getTokenDecoder().decode(destinationAccount.data)
+  // somebody may have sent SOL to an address where no token account is yet: then it is made there as anywhere
+  const tokenAccount = (account: AccountView | undefined) => account?.owner === token.TOKEN_PROGRAM_ADDRESS && account.data.length === token.getTokenSize() ? token.getTokenDecoder().decode(account.data) : undefined
+  const there = tokenAccount(destinationAccount)
+  const makesAccount = there === undefined
+  if (there !== undefined) {
+    const { owner, state } = there
     if (owner !== recipient) return yield* refused(`The token account ${destination} of ${recipient} was handed over to ${owner}`, "Register another wallet.")
     if (state === token.AccountState.Frozen) return yield* refused(`The token account ${destination} of ${recipient} is frozen`, "Its mint's freeze authority must thaw it; or register another wallet.")
   }
-  if (units === 0n) return { destination, makesAccount: destinationAccount === undefined }
+  if (units === 0n) return { destination, makesAccount }
 
-  const needed = FEE + (destinationAccount === undefined ? yield* client.rentFor(BigInt(token.getTokenSize())) : 0n)
+  const needed = FEE + (makesAccount ? yield* client.rentFor(BigInt(token.getTokenSize())) : 0n)
   if ((payerAccount?.lamports ?? 0n) < needed) {
-    return yield* refused(`The paying wallet ${payer} has ${sol(payerAccount?.lamports ?? 0n)}; fee${destinationAccount === undefined ? " and the recipient's token account" : ""} take ${sol(needed)}`, `Send SOL to ${payer}.`)
+    return yield* refused(`The paying wallet ${payer} has ${sol(payerAccount?.lamports ?? 0n)}; fee${makesAccount ? " and the recipient's token account" : ""} take ${sol(needed)}`, `Send SOL to ${payer}.`)
   }
-  const held = treasuryAccount === undefined ? undefined : token.getTokenDecoder().decode(treasuryAccount.data)
+  const held = tokenAccount(treasuryAccount)
   if ((held?.amount ?? 0n) < units) {
     return yield* refused(`The paying wallet ${payer} holds ${formatExact(held?.amount ?? 0n)} of mint ${mint}; the payout is ${formatExact(units)}`, `Send the token to ${payer} (its token account is ${treasury}).`)
   }
   if (held?.state === token.AccountState.Frozen) return yield* refused(`The paying token account ${treasury} is frozen`, "Its mint's freeze authority must thaw it.")
-  return { destination, makesAccount: destinationAccount === undefined }
+  return { destination, makesAccount }
 })

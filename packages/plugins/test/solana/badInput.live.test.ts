@@ -176,6 +176,13 @@ describe("what goes wrong on the way", () => {
     await pay()
     expect(await run(violations(world, [{ ...one, owed: 2n * HYPER }]))).toEqual([])
   })
+  it("a token account's address to which somebody sent SOL before it was made", async () => {
+    const one = await run(payee(HYPER))
+    const [account] = await findAssociatedTokenPda({ owner: one.wallet, mint: world.mint, tokenProgram: TOKEN_PROGRAM_ADDRESS })
+    world.chain.svm.airdrop(account, lamports(HYPER))
+    await pay()
+    expect(await run(violations(world, [one]))).toEqual([])
+  })
   it("a payment that the network takes and does not carry out is not repeated in the same pass, and paid once mended", async () => {
     const one = await run(payee(6n * HYPER))
     const payer = await payerOf(HYPER, 6n * HYPER)
