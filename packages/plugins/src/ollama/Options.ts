@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import { StageError } from "@hypernode/engine/stage/StageError"
 
 /** [host/][namespace/]name[:tag], as Ollama's own types/model/name.go has it. */
-const MODEL = /^(?:[\w.-]+(?::\d+)?\/)?(?:[\w-][\w.-]*\/)?[\w][\w.-]{0,79}(?::[\w][\w.-]{0,79})?$/
+const MODEL = /^(?:\w[\w.-]*(?::\d+)?\/)?(?:[\w-][\w.-]*\/)?[\w][\w.-]{0,79}(?::[\w][\w.-]{0,79})?$/
 
 const host = Schema.optionalKey(Schema.NonEmptyString)
 
@@ -26,7 +26,7 @@ export type ServeOptions = typeof ServeOptions.Type
 
 /** A package's name as Ollama takes names. */
 export const nameFor = (options: Pick<ServeOptions, "name">, packaged: string): string =>
-  options.name ?? (packaged.toLowerCase().replaceAll(/[^a-z0-9._-]+/g, "-").replace(/^[^a-z0-9]+/, "").slice(0, 64) || "model")
+  options.name ?? (packaged.toLowerCase().replaceAll(/[^a-z0-9._-]+/g, "-").replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, "").slice(0, 64) || "model")
 
 /** With its tag, as Ollama lists it. */
 export const withTag = (model: string): string => (/:[^/]*$/.test(model) ? model : `${model}:latest`)
