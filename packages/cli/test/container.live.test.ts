@@ -78,6 +78,7 @@ describe.skipIf(lacks !== undefined)("a whole deployment in containers", () => {
 
     const doctor = JSON.parse((await hyper.run("doctor", "--json")).stdout) as ReadonlyArray<{ readonly name: string; readonly state: string }>
     expect(doctor).toContainEqual(expect.objectContaining({ name: "docker", state: "ok", detail: expect.stringContaining("engine 2") }))
+    expect(doctor).toContainEqual(expect.objectContaining({ name: "sandbox", state: "ok", detail: expect.stringContaining("container") }))
     expect(await hyper.get<{ containers: boolean }>("/api/v1/me")).toMatchObject({ containers: true })
 
     expect((await hyper.run("stop")).code).toBe(0)

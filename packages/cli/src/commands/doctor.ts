@@ -39,10 +39,12 @@ const python = async (): Promise<Check> => {
 }
 
 const sandbox = async (): Promise<Check> => {
-  const bwrap = await tryRun("bwrap", ["--version"])
-  return bwrap === undefined
-    ? { name: "sandbox", state: "warn", detail: "no bubblewrap: training with sandbox \"required\" is refused, \"auto\" runs unsandboxed", remedy: "apt-get install bubblewrap" }
-    : { name: "sandbox", state: "ok", detail: bwrap }
+  const { likelySandbox, REMEDY } = await import("@hypernode/engine/sandbox/available")
+  const found = await likelySandbox()
+  if (found.kind === "container") return { name: "sandbox", state: "ok", detail: "a container on the Docker engine" }
+  return found.kind === "none"
+    ? { name: "sandbox", state: "warn", detail: `none (${found.reasons.join("; ")}): training with sandbox "required" is refused, "auto" runs unsandboxed`, remedy: REMEDY }
+    : { name: "sandbox", state: "ok", detail: (await tryRun(found.tools.bwrap, ["--version"])) ?? "bubblewrap" }
 }
 
 const docker = async (): Promise<Check> => {

@@ -80,10 +80,20 @@ export const serverContainer = async (context: ServeContext<Options>, packaged: 
       upstream: `unix:${join(directory, "s")}`
     }
   }
-  const port = await freePort()
   const model = files === undefined ? [] : [mount(files.model, "/model"), ...(files.adapter === undefined ? [] : [mount(files.adapter, "/adapter")]), ...(files.tokenizer === files.model ? [] : [mount(files.tokenizer, "/tokenizer")])]
+  for (const { source } of model) chmodSync(source, 0o755) // whatever the umask: somebody else reads them
+  // on the host's own network there is nothing to publish
+  const port = options.network === "host" ? options.port : await freePort()
   return {
-    spec: { ...common, image: options.image ?? "", ...(options.command === undefined ? {} : { command: options.command }), env: { HOME: "/tmp", ...options.env }, network: options.network, ports: { [options.port]: port }, mounts: [...given, ...model] },
+    spec: {
+      ...common,
+      image: options.image ?? "",
+      ...(options.command === undefined ? {} : { command: options.command }),
+      env: { HOME: "/tmp", ...options.env },
+      network: options.network,
+      ...(options.network === "host" ? {} : { ports: { [options.port]: port } }),
+      mounts: [...given, ...model]
+    },
     upstream: `http://127.0.0.1:${port}`
   }
 }

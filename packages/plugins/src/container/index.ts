@@ -11,7 +11,7 @@ export interface ContainerOptions {
   readonly command?: ReadonlyArray<string>
   /** where the server in the image listens; published on a free port of 127.0.0.1. Needed with `image`, and only there: ours listens on a socket */
   readonly port?: number
-  /** of an image with a port (default `bridge`) */
+  /** of an image with a port: `bridge` (default), a network of the engine's, or `host`, where the server's port is this machine's */
   readonly network?: string
   /** model name that callers send; default: the package's name */
   readonly name?: string

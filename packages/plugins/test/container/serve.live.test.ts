@@ -1,6 +1,7 @@
 /** From a checkpoint through an image to a chat answer, on a real Docker engine; and what happens where it does not get that far. */
 import { execFile } from "node:child_process"
 import { mkdirSync } from "node:fs"
+import { join } from "node:path"
 import { promisify } from "node:util"
 import { Containers } from "@hypernode/engine/capability/Containers"
 import { Endpoints } from "@hypernode/engine/capability/Endpoints"
@@ -27,6 +28,7 @@ import { BASE, hostBase } from "./hostBase.ts"
 const lacks = noDockerd() ?? noPython()
 if (lacks !== undefined) console.warn(`skipped: images and containers (${lacks})`)
 
+const SERVER = join(import.meta.dirname, "../../src/transformers/python")
 const PLAN = `sha256:${"7".repeat(64)}`
 const imageContext = (world: World, checkpoint: Exported, options: OciImageOptions): StageContext<ImageOptions, { readonly checkpoint: Exported }> => ({
   ...contextOf(world.home, {} as Packaged, {}),
@@ -110,6 +112,29 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       expect(yield* stands(packaged, context)).toBe(false)
       expect(yield* Effect.flip(serve(serveContext(world, packaged, given(), 3)))).toMatchObject({ reason: "Missing", remedy: expect.stringContaining("package step") })
     }))
+  })
+
+  it("an image of one's own answers on its port, with the package's model mounted", async () => {
+    // a network in the engine, as a user's bridge: this engine was started without one
+    await docker("network", "create", "--subnet", `10.231.${process.pid % 256}.0/28`, "--opt", `com.docker.network.bridge.name=hy-${process.pid}`, "hyper-test")
+    try {
+      await world.run(Effect.gen(function*() {
+        const endpoints = yield* Endpoints
+        const packaged = yield* packagedOf(FIXTURE, "tiny")
+        const command = ["python", "-m", "hyper_serve", "--model", "/model", "--name", "inside", "--host", "0.0.0.0", "--port", "8000"]
+        const endpoint = yield* serve(serveContext(world, packaged, { image: BASE, port: 8000, network: "hyper-test", command, model: "inside", name: "outside", env: { PYTHONPATH: SERVER }, mounts: [...given().mounts, SERVER] }))
+        const client = new OpenAI({ baseURL: endpoint.url, apiKey: yield* endpoints.apiKey(endpoint.id), maxRetries: 0 })
+        const answer = yield* Effect.promise(() => client.chat.completions.create({ model: "outside", messages: [{ role: "user", content: "Are you open on Tuesday?" }], max_completion_tokens: 8, temperature: 0 }))
+        expect(answer.model).toBe("outside")
+        expect(answer.choices[0]?.message.content?.length).toBeGreaterThan(3)
+        const { upstream } = (yield* endpoints.get(endpoint.id))!
+        expect(upstream).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/)
+        yield* endpoints.stop(endpoint.id)
+        expect(yield* listed).toEqual([])
+      }))
+    } finally {
+      await docker("network", "rm", "hyper-test")
+    }
   })
 
   it("an image of one's own that never gets ready, ends at once, runs out of memory, is not there: told apart, and nothing is left", async () => {
