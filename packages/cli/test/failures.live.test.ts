@@ -71,6 +71,8 @@ describe("a damaged artifact", () => {
     expect(readFileSync(tokenizer).equals(readFileSync(join(tinyLlama, "tokenizer.json")))).toBe(true)
     // also a file that no step of this run would have read
     rmSync(blob)
+    const planned = JSON.parse((await hyper.run("plan", ...again.slice(1), "--json")).stdout) as { steps: ReadonlyArray<{ cached: boolean; why: string }> }
+    expect(planned.steps[0]).toMatchObject({ cached: false, why: expect.stringContaining("no longer in the artifact store") as string })
     const whole = await hyper.run(...again)
     expect(whole.code, said(whole)).toBe(0)
     expect(existsSync(blob)).toBe(true)

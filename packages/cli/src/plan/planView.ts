@@ -7,6 +7,7 @@ import type { Evaluation } from "@hypernode/engine/plan/evaluation"
 import { explain } from "@hypernode/engine/plan/explain"
 import { planFile } from "@hypernode/engine/plan/planFile"
 import type { Estimate } from "@hypernode/engine/plugin/Plugin"
+import { blobsStand } from "@hypernode/engine/run/blobsStand"
 import { peekCached } from "@hypernode/engine/run/StepCache"
 import * as Effect from "effect/Effect"
 import { lastPlan } from "./lastPlan.ts"
@@ -31,6 +32,7 @@ export const planView = Effect.fn("planView")(function*(home: Home, request: Pla
         tenant: request.tenant,
         projectDirectory,
         lookup: (key) => Effect.sync(() => peekCached(home, request.tenant, key)),
+        stands: (output) => blobsStand(home, output),
         ...(previous === undefined ? {} : { previous })
       })
     ],

@@ -20,6 +20,8 @@ export interface ExplainContext {
   readonly tenant: string
   readonly projectDirectory: string
   readonly lookup: (cacheKey: Digest) => Effect.Effect<{ readonly output: unknown; readonly runId: string } | undefined>
+  /** whether everything that an output refers to is still stored; default: it is */
+  readonly stands?: (output: unknown) => boolean
   /** the last run of this pipeline, to say what changed since */
   readonly previous?: { readonly runId: string; readonly plan: Plan }
 }
@@ -94,6 +96,10 @@ export const explain = Effect.fn("explain")(function*(steps: ReadonlyArray<Plann
         cacheKey: key,
         why: own ?? (before ? `what it reads, or its environment, changed since run ${short(context.previous!.runId)}, or that run did not finish it` : "not run before")
       })
+      continue
+    }
+    if (context.stands?.(hit.output) === false) {
+      explained.push({ id: step.id, cached: false, cacheKey: key, why: `what run ${short(hit.runId)} stored for it is no longer in the artifact store` })
       continue
     }
     outputs.set(step.id, hit.output)

@@ -1,12 +1,8 @@
 /** Whether a cached output can still be used: everything it refers to is in the store, the files inside its trees too. */
-import { Effect, Schema } from "effect"
-import { ArtifactRef, TREE_MEDIA_TYPE } from "../artifact/Artifact.ts"
+import { Effect } from "effect"
+import { TREE_MEDIA_TYPE } from "../artifact/Artifact.ts"
 import { ArtifactStore } from "../artifact/ArtifactStore.ts"
-
-const isRef = Schema.is(ArtifactRef)
-
-const refsIn = (value: unknown): ReadonlyArray<ArtifactRef> =>
-  value === null || typeof value !== "object" ? [] : isRef(value) ? [value] : Object.values(value).flatMap(refsIn)
+import { refsIn } from "../artifact/refsIn.ts"
 
 /**
  * False where something is missing, so that the step that makes it runs again: this is what a user who has deleted a damaged blob
