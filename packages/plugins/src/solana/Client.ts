@@ -47,6 +47,7 @@ const Answers = Schema.Array(Schema.Struct({ id: Schema.Int, result: Schema.opti
 /** A transaction error in one line; the network's own names. */
 export const errorWords = (error: unknown): string => JSON.stringify(error, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
 
+/** A JSON-RPC error by its code, or something of the node's that must be another. */
 class Refusal extends Error {
   readonly code: number
   constructor(code: number) {
@@ -54,6 +55,16 @@ class Refusal extends Error {
     this.code = code
   }
 }
+
+const NO_BATCH = 1
+/** What a node lacks without which nothing may be sent through it: whether a payment can still land could never be told. */
+const lacking: Readonly<Record<number, string>> = {
+  [NO_BATCH]: "does not answer JSON-RPC batches",
+  [-32011]: "keeps no transaction history"
+}
+
+/** No transaction's: asks whether a node can be asked. */
+const NO_SIGNATURE = "1".repeat(64)
 
 export const openClient = (rpcUrl: Redacted.Redacted<string>, timeout: number) =>
   Effect.promise(() => import("@solana/kit")).pipe(Effect.map((kit) => {
@@ -68,13 +79,15 @@ export const openClient = (rpcUrl: Redacted.Redacted<string>, timeout: number) =
         catch: (cause) => {
           const status = kit.isSolanaError(cause, kit.SOLANA_ERROR__RPC__TRANSPORT_HTTP_ERROR) ? cause.context.statusCode : undefined
           const code = cause instanceof Refusal ? cause.code : kit.isSolanaError(cause) && cause.context.__code < 0 ? cause.context.__code : undefined
+          const lack = code === undefined ? undefined : lacking[code]
+          if (lack !== undefined) return new PayoutError({ reason: "Refused", message: `The Solana node ${host} ${lack}: it could never be told whether a payment can still land`, remedy: "Name a node that does as rpc in solana.json." })
           const what = status !== undefined ? `answered ${status}` : code !== undefined ? `refused (${code})` : (cause as Error).name === "TimeoutError" ? `did not answer within ${timeout} ms` : "could not be asked"
           const remedy = status === 401 || status === 403 ? "Check the API key in rpc in solana.json." : status === 429 ? "The node limits requests: use one of your own or a paid one." : "It is tried again; check rpc in solana.json if it stays so."
           return new PayoutError({ reason: "Unavailable", message: `The Solana node ${host} ${what} (${method})`, remedy })
         }
       })
 
-    return {
+    const client = {
       kit,
       host,
       genesisHash: ask("getGenesisHash", (options) => rpc.getGenesisHash().send(options)),
@@ -113,7 +126,9 @@ export const openClient = (rpcUrl: Redacted.Redacted<string>, timeout: number) =
         ]
         const method = batch.map((one) => one.method).join(", ")
         return ask(method, async ({ abortSignal }) => {
-          const answers = Schema.decodeUnknownSync(Answers)(await transport({ payload: batch, signal: abortSignal }))
+          const response: unknown = await transport({ payload: batch, signal: abortSignal })
+          if (typeof response === "object" && !Array.isArray(response)) throw new Refusal(NO_BATCH)
+          const answers = Schema.decodeUnknownSync(Answers)(response)
           const results = batch.map(({ id }) => answers.find((answer) => answer.id === id))
           const refused = results.find((answer) => answer?.error !== undefined)?.error
           if (refused !== undefined) throw new Refusal(refused.code)
@@ -128,6 +143,7 @@ export const openClient = (rpcUrl: Redacted.Redacted<string>, timeout: number) =
         })
       }
     }
+    return { ...client, check: Effect.asVoid(client.look(NO_SIGNATURE)) }
   }))
 
 export type SolanaClient = Effect.Success<ReturnType<typeof openClient>>

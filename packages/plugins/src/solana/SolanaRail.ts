@@ -55,7 +55,7 @@ export const fateOf = Effect.fn("solana.fate")(function*(client: Pick<SolanaClie
   return { _tag: "Expired" }
 })
 
-/** Connects, and refuses a wrong mint, wrong decimals or an unreadable key before anything is held. */
+/** Connects, and refuses a wrong mint, wrong decimals, an unreadable key or a node that knows too little before anything is held. */
 export const solanaRail = Effect.fn("solana.rail")(function*(settings: Settings, timing: Timing = { timeout: 20_000, pause: 2_000 }): Effect.fn.Return<PayoutRail, PayoutError> {
   const secret = yield* readKey(settings.keyFile)
   const programs = yield* Effect.promise(loadPrograms)
@@ -65,6 +65,7 @@ export const solanaRail = Effect.fn("solana.rail")(function*(settings: Settings,
   })
   const mint = yield* parseAddress(programs, settings.mint, "mint in solana.json")
   const client = yield* openClient(settings.rpc, timing.timeout)
+  yield* client.check
   const network = yield* client.genesisHash
   const [mintAccount] = yield* client.accounts([mint])
   yield* checkMint(programs, mint, mintAccount, client.host)

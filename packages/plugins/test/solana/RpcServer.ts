@@ -31,6 +31,8 @@ export class RpcServer {
   weather: (method: string) => Weather = () => fair
   /** called when a request was served, before its answer is sent */
   served: (method: string) => void = () => {}
+  /** what this node lacks */
+  lacks: "nothing" | "batches" | "history" = "nothing"
   readonly requests = new Map<string, number>()
   readonly #server: Server
   readonly #hanging = new Set<ServerResponse>()
@@ -59,6 +61,7 @@ export class RpcServer {
     interface Call { readonly id: string; readonly method: string; readonly params?: ReadonlyArray<any> }
     const parsed = JSON.parse(text) as Call | ReadonlyArray<Call>
     // a batch is one request: one node, one weather
+    if (Array.isArray(parsed) && this.lacks === "batches") return void response.end(JSON.stringify({ jsonrpc: "2.0", id: null, error: { code: -32600, message: "Batches are not supported" } }))
     const calls = Array.isArray(parsed) ? (parsed as ReadonlyArray<Call>) : [parsed as Call]
     const method = calls.map((call) => call.method).join()
     this.requests.set(method, (this.requests.get(method) ?? 0) + 1)
@@ -99,6 +102,7 @@ export class RpcServer {
       case "sendTransaction":
         return { result: chain.submit(params[0], delivery, fork) }
       case "getSignatureStatuses":
+        if (this.lacks === "history") return { error: { code: -32011, message: "Transaction history is not available from this node" } }
         return { result: { context, value: (params[0] as Array<string>).map((signature) => {
           const status = chain.status(signature, height, params[1]?.searchTransactionHistory === true ? history : 0)
           return status === undefined ? null : { slot: status.slot, confirmations: status.commitment === "finalized" ? null : 1, confirmationStatus: status.commitment, err: status.error, status: status.error === null ? { Ok: null } : { Err: status.error } }

@@ -25,6 +25,7 @@ afterAll(() => world.stop())
 beforeEach(() => {
   world.settings()
   world.server.weather = () => fair
+  world.server.lacks = "nothing"
 })
 
 const sent = () => world.server.requests.get("sendTransaction") ?? 0
@@ -75,7 +76,9 @@ describe("settings", () => {
     ["a key file that is a link", () => { symlinkSync(join(world.home, "payer.json"), join(world.home, "link.json")); world.settings({ keyFile: "link.json" }) }, /symbolic link/, /./],
     ["a key file that is none", () => { writeFileSync(join(world.home, "text.json"), "[1,2,3]", { mode: 0o600 }); world.settings({ keyFile: "text.json" }) }, /is not a key file/, /64 numbers/],
     ["a key whose halves do not belong together", () => { writeFileSync(join(world.home, "halves.json"), JSON.stringify([...newKey().slice(0, 32), ...newKey().slice(32)]), { mode: 0o600 }); world.settings({ keyFile: "halves.json" }) }, /public half/, /solana-keygen/],
-    ["a node that answers 401", () => { world.server.weather = () => ({ ...fair, refusal: 401 }) }, /answered 401/, /API key/]
+    ["a node that answers 401", () => { world.server.weather = () => ({ ...fair, refusal: 401 }) }, /answered 401/, /API key/],
+    ["a node that answers no batches", () => { world.server.lacks = "batches" }, /does not answer JSON-RPC batches/, /Name a node that does/],
+    ["a node that keeps no history", () => { world.server.lacks = "history" }, /keeps no transaction history/, /Name a node that does/]
   ])("refuses %s", async (_name, change, message, remedy) => {
     const error = await fails(change)
     expect(error.message).toMatch(message)
