@@ -47,7 +47,7 @@ const policyOf = async (file: string | undefined): Promise<WatchSpec["policy"]> 
   try {
     return readPolicy(text)
   } catch (cause) {
-    throw usage(`${file} is not a policy: ${(cause as Error).message}`, "keys: run, paths, plugins, secrets, hosts, data, params, limits; README.md has an example")
+    throw usage(`${file} is not a policy: ${(cause as Error).message}`, "keys: run, paths, plugins, secrets, hosts, data, unconfined, params, limits; README.md has an example")
   }
 }
 

@@ -152,9 +152,14 @@ const open = (directory: string, address: Address, access: Access, one: Semaphor
 
     return {
       fetch,
-      contains: (of, commit) => attempt("comparing commits", async (raw) => (await raw("rev-list", "--max-count=1", sure(commit), `^${sure(of)}`)).trim() === ""),
+      contains: (of, commit) =>
+        attempt("comparing commits", async (raw) => {
+          // not in the mirror: then in the history of nothing that was fetched
+          if ((await raw("rev-parse", "--verify", "--quiet", "--end-of-options", `${sure(commit)}^{commit}`)).trim() === "") return false
+          return (await raw("rev-list", "--max-count=1", sure(commit), `^${sure(of)}`)).trim() === ""
+        }),
       commits: (from, to, path) =>
-        attempt("listing commits", async (raw) => (await raw("rev-list", "--reverse", "--first-parent", sure(to), `^${sure(from)}`, "--", ...(path === "" ? [] : [path]))).split("\n").filter((line) => COMMIT.test(line))),
+        attempt("listing commits", async (raw) => (await raw("rev-list", "--reverse", "--first-parent", "--ignore-missing", sure(to), `^${sure(from)}`, "--", ...(path === "" ? [] : [path]))).split("\n").filter((line) => COMMIT.test(line))),
       changed: (commit) =>
         attempt("reading a commit", async (raw) => {
           const [, parent] = (await raw("rev-list", "--max-count=1", "--parents", sure(commit))).trim().split(" ")

@@ -30,6 +30,8 @@ export const Policy = Schema.Struct({
   hosts: withDefault(Strings, ["huggingface.co"]),
   /** absolute directories outside the repository that options may name */
   data: withDefault(Strings, []),
+  /** whether a step may ask for no sandbox (`sandbox: "none"`, or `"auto"` where this machine has none) */
+  unconfined: withDefault(Schema.Boolean, false),
   /** values of pipeline parameters */
   params: withDefault(Schema.Record(Schema.String, Schema.Json), {}),
   limits: withDefault(Limits, {})

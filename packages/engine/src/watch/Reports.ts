@@ -68,7 +68,10 @@ export class Reports extends Context.Service<
         const error: GitError | ForgeError = sent.failure
         const again = (error instanceof ForgeError ? error.retry : error.reason === "Unreachable") && report.attempts < MOST_ATTEMPTS
         tellers.tell(report.watch, { type: "unreported", commit, target, message: error.message, remedy: error.remedy, again })
-        if (!again) return yield* store.done(report.id, error.message)
+        if (!again) {
+          yield* Effect.logWarning(`the ${target} of ${commit.slice(0, 12)} was not delivered: ${error.message}`)
+          return yield* store.done(report.id, error.message)
+        }
         const pause = Math.min(LONGEST_PAUSE_MILLIS, Math.max((error instanceof ForgeError ? error.afterMillis : undefined) ?? 0, FIRST_PAUSE_MILLIS * 2 ** Math.min(report.attempts, 20)))
         yield* store.postpone(report.id, (yield* Clock.currentTimeMillis) + pause, error.message)
       })

@@ -7,39 +7,30 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
 import { CurrentHome } from "../capability/CurrentHome.ts"
 import { Secrets } from "../capability/Secrets.ts"
 import { type Address, parseAddress } from "../git/address.ts"
-import { Git, type Mirror } from "../git/Git.ts"
+import { Git } from "../git/Git.ts"
 import { GitError } from "../git/GitError.ts"
 import { printable } from "../git/printable.ts"
-import type { Isolation } from "../plan/evaluate.ts"
 import { Runner } from "../run/Runner.ts"
 import { RunStore } from "../run/RunStore.ts"
 import { availableSandbox } from "../sandbox/available.ts"
 import { accessOf } from "./accessOf.ts"
-import { pipelineFiles } from "./pipelineFiles.ts"
-import { planPushed, type Verdict } from "./planPushed.ts"
-import { planOnly } from "./Policy.ts"
+import { handleCommit } from "./handleCommit.ts"
 import { mirrorOf } from "./Reports.ts"
+import { type Session, storedOf } from "./Session.ts"
 import { Tellers } from "./Tellers.ts"
 import type { WatchEvent } from "./WatchEvent.ts"
-import { commitDirectory, WatchedRuns } from "./WatchedRuns.ts"
-import { type FileState, type SeenCommit, type WatchedFile, watchId, WatchStore, type WatchStoreError } from "./WatchStore.ts"
-import type { StoredSpec, WatchSpec } from "./WatchSpec.ts"
+import { WatchedRuns } from "./WatchedRuns.ts"
+import { type FileState, type SeenCommit, watchId, WatchStore, type WatchStoreError } from "./WatchStore.ts"
+import type { WatchSpec } from "./WatchSpec.ts"
 
 /** of one look: what somebody pushes at once cannot keep this machine busy for ever */
 const MOST_COMMITS = 20
 const ONCE_LOOK_MILLIS = 100
 /** How long `--once` waits for notes and statuses after its runs have ended; the daemon goes on with them. */
 const REPORT_PATIENCE_MILLIS = 60_000
-
-/** Follows from what it is a run of, so that starting it again starts nothing. */
-export const runIdOf = (tenant: string, spec: StoredSpec, commit: string, file: string): string =>
-  createHash("sha256").update(["watch", tenant, spec.repository, spec.branch, commit, file].join("\0")).digest("hex").slice(0, 12)
 
 /** The exit code of `hyper` for what a session's files came to: the worst. */
 const codeOf = (states: ReadonlySet<FileState>): number => (states.has("failed") || states.has("cancelled") ? 1 : states.has("unplannable") ? 3 : states.has("refused") ? 4 : 0)
@@ -87,19 +78,6 @@ export class Watcher extends Context.Service<
   )
 }
 
-interface Session {
-  readonly tenant: string
-  readonly spec: WatchSpec
-  readonly id: string
-  readonly mirror: Mirror
-  readonly isolation: Isolation
-  readonly tell: (event: WatchEvent) => void
-  /** commits that this session answers for */
-  readonly mine: Set<string>
-}
-
-const storedOf = ({ access, branch, notes, path, repository, status }: WatchSpec): StoredSpec => ({ repository, branch, path, access, notes, ...(status === undefined ? {} : { status }) })
-
 /** Wants SQL, a reachable repository and a branch in it. */
 const session = Effect.fnUntraced(function* (tenant: string, spec: WatchSpec, tell: (event: WatchEvent) => void) {
   const store = yield* WatchStore
@@ -117,7 +95,8 @@ const session = Effect.fnUntraced(function* (tenant: string, spec: WatchSpec, te
   let troubled = false
   // what a killed daemon left: runs that are going, commits that were seen
   for (const open of yield* store.unsettled) if (open.watch === id) here.mine.add(open.commit)
-  yield* handlePending(here)
+  // without the mirror that they were seen in, they wait for the look
+  yield* handlePending(here).pipe(Effect.catchIf((error) => error instanceof GitError && error.reason === "Failed", () => Effect.void))
   for (;;) {
     const look = yield* Effect.result(lookAt(here, at))
     if (look._tag === "Success") {
@@ -161,95 +140,6 @@ const lookAt = Effect.fnUntraced(function* ({ id, mine, mirror, spec, tell }: Se
 const handlePending = Effect.fnUntraced(function* (here: Session) {
   const store = yield* WatchStore
   for (const seen of yield* store.pending(here.id)) yield* handleCommit(here, seen)
-})
-
-/** Wherever it is interrupted, what was decided is recorded, and a commit whose last file was decided is handled. */
-const handleCommit = (here: Session, seen: SeenCommit) => Effect.uninterruptibleMask((restore) => handle(here, seen, restore))
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
-const handle = Effect.fnUntraced(function* (here: Session, { commit, whole }: SeenCommit, restore: Restore) {
-  const store = yield* WatchStore
-  const watched = yield* WatchedRuns
-  const home = yield* CurrentHome
-  const { id, mirror, spec, tell } = here
-  const files = yield* restore(Effect.flatMap(whole ? mirror.files(commit) : mirror.changed(commit), (tree) => pipelineFiles(mirror, tree, spec.path)))
-  tell({ type: "commit", commit, files: files.map((file) => printable(file)) })
-  const known = new Map((yield* store.files(id, commit)).map((row) => [row.file, row]))
-  const left = files.filter((file) => !known.has(file))
-  const directory = commitDirectory(home.root, id, commit)
-  const tree = join(directory, "tree")
-  // files of a run that may be going are left as they are
-  const exported = left.length === 0 || ([...known.values()].some((row) => row.runId !== null) && existsSync(tree)) ? undefined : yield* Effect.result(restore(mirror.export(commit, tree)))
-  if (exported?._tag === "Failure") {
-    if (exported.failure.reason !== "TooLarge") return yield* exported.failure
-    for (const file of left) yield* note(here, commit, file, { state: "refused", message: exported.failure.message, remedy: exported.failure.remedy })
-    left.length = 0
-  }
-  // a project of its own, so that nothing above it counts as one: not the project that this home lies in
-  if (left.length > 0) yield* Effect.sync(() => { mkdirSync(directory, { recursive: true, mode: 0o700 }); writeFileSync(join(directory, "package.json"), `{"type":"module","private":true}\n`, { mode: 0o600 }) })
-  for (const file of left) yield* handleFile(here, commit, tree, file, restore)
-  for (const row of known.values()) if (row.state === "running") yield* watched.follow(row, storedOf(spec))
-  yield* store.handled(id, commit)
-  yield* watched.settle(id, commit, storedOf(spec))
-})
-
-const handleFile = Effect.fnUntraced(function* (here: Session, commit: string, tree: string, file: string, restore: Restore) {
-  const { isolation, spec, tenant } = here
-  const runner = yield* Runner
-  const runs = yield* RunStore
-  const policy = spec.policy ?? planOnly
-  const runId = runIdOf(tenant, spec, commit, file)
-  // a daemon before this one may have started it and not lived to say so
-  const begun = yield* Effect.map(Effect.result(runs.events(runId)), (found) => found._tag === "Success" ? found.success.flatMap(({ event }) => (event._tag === "RunQueued" ? [event.planDigest] : []))[0] : undefined)
-  const verdict: Verdict | Begun = begun === undefined ? yield* restore(planPushed(tree, file, policy, isolation)) : { state: "begun", planDigest: begun }
-  if (verdict.state === "ready") {
-    const { plan, projectDirectory } = verdict
-    yield* runner.submit({ tenant, plan, projectDirectory, by: `watch ${commit.slice(0, 12)}`, runId })
-  }
-  yield* note(here, commit, file, verdict)
-})
-
-interface Begun {
-  readonly state: "begun"
-  readonly planDigest: string
-}
-
-/** Into SQL, to whoever follows, and into the outbox. */
-const note = Effect.fnUntraced(function* ({ id, spec, tell, tenant }: Session, commit: string, file: string, verdict: Verdict | Begun) {
-  const store = yield* WatchStore
-  const watched = yield* WatchedRuns
-  const limits = spec.policy?.limits
-  const name = printable(file)
-  const runId = runIdOf(tenant, spec, commit, file)
-  const starts = verdict.state === "ready" || verdict.state === "begun"
-  const row: WatchedFile = {
-    watch: id,
-    commit,
-    file,
-    state: starts ? "running" : verdict.state,
-    runId: starts ? runId : null,
-    planDigest: "planDigest" in verdict ? verdict.planDigest : null,
-    message: "message" in verdict ? verdict.message : null,
-    remedy: "remedy" in verdict ? verdict.remedy : null,
-    endpoint: null,
-    dollars: null,
-    limits: !starts || (limits?.seconds === undefined && limits?.dollars === undefined) ? null : limits
-  }
-  yield* store.record(row)
-  switch (verdict.state) {
-    case "ready":
-    case "begun":
-      tell({ type: "run", commit, file: name, runId, planDigest: verdict.planDigest })
-      break
-    case "planned":
-      tell({ type: "planned", commit, file: name, planDigest: verdict.planDigest, message: verdict.message })
-      break
-    default:
-      tell({ type: verdict.state, commit, file: name, message: verdict.message, remedy: verdict.remedy })
-  }
-  yield* watched.recorded(row, storedOf(spec))
-  if (starts) yield* watched.follow(row, storedOf(spec))
 })
 
 /** `once`: until every run of this session's commits has ended and is reported. */

@@ -70,8 +70,17 @@ const leaving = (text: string, projectDirectory: string, tree: string): string |
   return below(existsSync(to) ? real(to) : to, real(tree)) ? undefined : to
 }
 
+/** True for options that may come to no sandbox at all. `canConfine`: this machine has one. */
+const loose = (options: unknown, canConfine: boolean): boolean => {
+  const { sandbox } = (typeof options === "object" && options !== null ? options : {}) as { readonly sandbox?: unknown }
+  return sandbox === "none" || (sandbox === "auto" && !canConfine)
+}
+
 /** `projectDirectory`: where relative paths in options start, inside `tree`. */
-export const planRefusals = (plan: Plan, projectDirectory: string, tree: string, policy: Policy): ReadonlyArray<Refusal> => [
+export const planRefusals = (plan: Plan, projectDirectory: string, tree: string, policy: Policy, canConfine: boolean): ReadonlyArray<Refusal> => [
+  ...plan.steps
+    .filter(({ options }) => !policy.unconfined && loose(options, canConfine))
+    .map(({ id }) => ({ message: `${id} would run without a sandbox`, remedy: 'let it say sandbox: "required", or add "unconfined": true to the policy file' })),
   ...plan.secrets
     .filter((name) => !policy.secrets.includes(name))
     .map((name) => ({ message: `the pipeline asks for the secret ${printable(name, 80)}`, remedy: `add "${printable(name, 80)}" to "secrets" in the policy file` })),

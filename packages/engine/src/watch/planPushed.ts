@@ -50,7 +50,7 @@ export const planPushed = Effect.fn("watch.planPushed")(function* (tree: string,
     return { state: "unplannable", message: shown(error.message, tree), remedy: `correct the file and push again; on your own machine: hyper plan ${printable(file)}` }
   }
   const { digest, plan, projectDirectory, steps } = planned.success
-  const outside = planRefusals(plan, projectDirectory, tree, policy)
+  const outside = planRefusals(plan, projectDirectory, tree, policy, isolation === "server")
   if (outside.length > 0) return refused(outside, tree)
   const lacking = estimateRefusals(yield* estimateSteps(steps, projectDirectory), policy)
   if (lacking.length > 0) return refused(lacking, tree)

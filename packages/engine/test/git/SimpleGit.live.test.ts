@@ -52,6 +52,9 @@ describe("a repository over HTTP", () => {
     expect(await run(mirror.fetch("main"))).toBe(third)
     expect(await run(mirror.contains(third, first))).toBe(true)
     expect(await run(mirror.contains(first, third))).toBe(false)
+    // of a commit that the mirror does not have
+    expect(await run(mirror.contains(third, "0".repeat(40)))).toBe(false)
+    expect(await run(mirror.commits("0".repeat(40), third, ""))).toEqual([first, second, third])
     expect(await run(mirror.commits(first, third, ""))).toEqual([second, third])
     expect(await run(mirror.commits(first, third, "deep"))).toEqual([second, third])
     expect(await run(mirror.commits(first, third, "c.txt"))).toEqual([second])

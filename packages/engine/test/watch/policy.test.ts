@@ -31,11 +31,11 @@ beforeAll(() => {
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 const planWith = (options: unknown, secrets: ReadonlyArray<string> = []) => ({ version: 1 as const, pipeline: "p", params: {}, secrets, steps: [{ id: "s", kind: "select", plugin: {} as never, options: options as never, inputs: {} }] })
-const refusals = (options: unknown, policy = planOnly) => planRefusals(planWith(options), project, tree, policy).map(({ message }) => message)
+const refusals = (options: unknown, policy = planOnly) => planRefusals(planWith(options), project, tree, policy, true).map(({ message }) => message)
 
 describe("a policy file", () => {
   it("says no to everything it does not name", () => {
-    expect(planOnly).toEqual({ run: false, plugins: ["@hypernode/plugins"], secrets: [], hosts: ["huggingface.co"], data: [], params: {}, limits: {} })
+    expect(planOnly).toEqual({ run: false, plugins: ["@hypernode/plugins"], secrets: [], hosts: ["huggingface.co"], data: [], unconfined: false, params: {}, limits: {} })
     expect(readPolicy(`{"run": true, "limits": {"seconds": 60}}`)).toMatchObject({ run: true, limits: { seconds: 60 }, secrets: [] })
     for (const wrong of [`{"runn": true}`, `{"run": "yes"}`, `{"limits": {"seconds": -1}}`, `{"limits": {"hours": 1}}`, `[]`, `{`]) expect(() => readPolicy(wrong), wrong).toThrow()
   })
@@ -68,9 +68,17 @@ describe("options of a pushed plan", () => {
   })
 
   it("name no secret and no host but those of the policy", () => {
-    expect(planRefusals(planWith({}, ["A", "B"]), project, tree, readPolicy(`{"secrets": ["A"]}`)).map(({ remedy }) => remedy)).toEqual([`add "B" to "secrets" in the policy file`])
+    expect(planRefusals(planWith({}, ["A", "B"]), project, tree, readPolicy(`{"secrets": ["A"]}`), true).map(({ remedy }) => remedy)).toEqual([`add "B" to "secrets" in the policy file`])
     const estimate = { notes: [], sideEffects: [], tools: [], hosts: ["huggingface.co", "10.0.0.1"] }
     expect(estimateRefusals([{ step: "s", estimate }], planOnly)).toHaveLength(1)
+  })
+})
+
+describe("a sandbox", () => {
+  it("is not for a pusher to leave out", () => {
+    const refused = (sandbox: string, canConfine: boolean, policy = planOnly) => planRefusals(planWith({ sandbox }), project, tree, policy, canConfine).length
+    expect([refused("required", true), refused("auto", true), refused("none", true), refused("required", false), refused("auto", false), refused("none", false)]).toEqual([0, 0, 1, 0, 1, 1])
+    expect(refused("none", false, readPolicy(`{"unconfined": true}`))).toBe(0)
   })
 })
 
