@@ -25,6 +25,7 @@ const components: ReadonlyArray<Component> = [
   { name: "bwrap", debian: "bubblewrap", found: () => onPath("bwrap"), for: "the sandbox" },
   { name: "age", debian: "age", found: () => onPath("age"), for: "interoperability of sealed segments" },
   { name: "skopeo", debian: "skopeo", found: () => onPath("skopeo"), for: "an independent reader of packages" },
+  { name: "g++", debian: "g++", found: () => onPath("g++"), for: "a real Ollama, built from its Go module" },
   { name: "chromium", debian: "chromium", found: () => existsSync("/usr/bin/chromium"), for: "the page in a real browser" },
   { name: "postgresql", debian: "postgresql-15", found: () => existsSync("/usr/lib/postgresql/15/bin/initdb"), for: "DATABASE_URL against a PostgreSQL of Debian's" }
 ]
