@@ -88,7 +88,7 @@ export class DockerEngine {
         }
       }
       const image = id === undefined ? undefined : await this.image(request.reference)
-      if (image === undefined || image.id !== id) throw new EngineFault("EngineGone", `${doing}: the Docker engine at ${this.at} ended the build without a word`, "See why it ended (journalctl -u docker), start it again, then run `hyper resume`; nothing was tagged.")
+      if (image === undefined) throw new EngineFault("EngineGone", `${doing}: the Docker engine at ${this.at} ended the build without a word`, "See why it ended (journalctl -u docker), start it again, then run `hyper resume`; nothing was tagged.")
       return image
     } catch (cause) {
       throw faultOf(doing, this.at, cause)
