@@ -111,6 +111,13 @@ export interface ContainerEnd {
   readonly outOfMemory: boolean
 }
 
+/**
+ * Ends that look alike from an exit code. `memory`: the kernel says so (a limit of the container, or of the machine). `disk`: its last words
+ * are the system's words for it; nobody else knows. `exit`: its own doing. `done`: code 0, also where a process in it was ended for lack of
+ * memory and it went on.
+ */
+export type WhyEnded = "done" | "exit" | "memory" | "disk"
+
 export interface ContainerInfo {
   readonly id: string
   readonly name: string
@@ -131,7 +138,7 @@ export class Containers extends Context.Service<
     readonly start: (spec: ContainerSpec) => Effect.Effect<string, ContainerFailure>
     readonly ended: (id: string) => Effect.Effect<ContainerEnd, ContainerFailure>
     /** Started, awaited and removed, whatever happens. `output`: its last 64 KiB. */
-    readonly run: (spec: ContainerSpec) => Effect.Effect<ContainerEnd & { readonly output: string }, ContainerFailure>
+    readonly run: (spec: ContainerSpec) => Effect.Effect<ContainerEnd & { readonly why: WhyEnded; readonly output: string }, ContainerFailure>
     /** The last `lines` of standard output and error together. */
     readonly logs: (id: string, lines: number) => Effect.Effect<string, ContainerFailure>
     /** Idempotent. Default SIGKILL. */

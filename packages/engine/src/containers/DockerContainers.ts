@@ -7,8 +7,10 @@ import { ContainerFailure, Containers, type ContainerSpec } from "../capability/
 import { DockerEngine } from "./DockerEngine.ts"
 import type { EngineFault } from "./EngineFault.ts"
 import { engineHere } from "./engineHere.ts"
+import { whyEnded } from "./whyEnded.ts"
 
 const OUTPUT_BYTES = 64 * 1024
+const LAST_WORDS_MILLIS = 1000
 
 const failure = (cause: unknown): ContainerFailure => {
   const { message, reason, remedy } = cause as EngineFault
@@ -19,12 +21,18 @@ const ask = <A>(call: (engine: DockerEngine, signal: AbortSignal) => Promise<A>)
   Effect.tryPromise({ try: async (signal) => call(await DockerEngine.open(), signal), catch: failure })
 
 /** The end of what it says, kept while it runs: nothing need be on the engine's disk for it. */
-const listen = async (engine: DockerEngine, id: string): Promise<() => string> => {
-  const { split } = await engine.attach(id, false)
+const listen = async (engine: DockerEngine, id: string): Promise<() => Promise<string>> => {
+  const { split, stream } = await engine.attach(id, false)
+  const closed = new Promise<void>((resolve) => stream.once("close", resolve))
+  stream.on("error", () => {}) // whoever waits for its end is told
   let said = Buffer.alloc(0)
   const sink = new PassThrough().on("data", (chunk: Buffer) => (said = Buffer.concat([said, chunk]).subarray(-OUTPUT_BYTES)))
   split(sink, sink)
-  return () => said.toString("utf8")
+  return async () => {
+    // the end may be told before the last words have arrived
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MILLIS))])
+    return said.toString("utf8")
+  }
 }
 
 /** A container that could not be started is not left lying about. */
@@ -42,7 +50,8 @@ const run = Effect.fn("Containers.run")(function*(spec: ContainerSpec) {
         const { ended } = await engine.wait(id, "next-exit")
         await engine.start(id, spec.name)
         const end = await ended
-        return { ...end, output: output() }
+        const said = await output()
+        return { ...end, why: whyEnded(end, said), output: said }
       }),
     (id, exit) => {
       const removed = ask((engine) => engine.remove(id))

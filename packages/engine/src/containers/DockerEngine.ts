@@ -88,7 +88,7 @@ export class DockerEngine {
         }
       }
       const image = id === undefined ? undefined : await this.image(request.reference)
-      if (image === undefined || image.id !== id) throw new EngineFault("EngineGone", `${doing}: the Docker engine at ${this.at} ended the build without a word`, "See why it ended (journalctl -u docker), start it again, then run `hyper resume`; nothing was tagged.")
+      if (image === undefined) throw new EngineFault("EngineGone", `${doing}: the Docker engine at ${this.at} ended the build without a word`, "See why it ended (journalctl -u docker), start it again, then run `hyper resume`; nothing was tagged.")
       return image
     } catch (cause) {
       throw faultOf(doing, this.at, cause)
@@ -142,7 +142,7 @@ export class DockerEngine {
       try {
         for await (const end of jsonLines<{ readonly StatusCode: number; readonly Error?: { readonly Message?: string } | null }>(response)) {
           if (end.Error?.Message !== undefined && end.Error.Message !== "") throw new Error(end.Error.Message)
-          return { exitCode: end.StatusCode, outOfMemory: await this.#outOfMemory(id) }
+          return { exitCode: end.StatusCode, outOfMemory: await this.#outOfMemory(id, end.StatusCode) }
         }
         throw Object.assign(new Error("the connection was closed"), { code: "ECONNRESET" })
       } catch (cause) {
@@ -153,9 +153,14 @@ export class DockerEngine {
     return { ended }
   }
 
-  async #outOfMemory(id: string): Promise<boolean> {
-    const { State } = await this.#docker.getContainer(id).inspect()
-    return State.OOMKilled
+  /** The engine learns of the two by two ways, and the exit may be first: it is asked again for a moment, longer where something was killed. */
+  async #outOfMemory(id: string, exitCode: number): Promise<boolean> {
+    const until = Date.now() + (exitCode === 0 ? 0 : exitCode === 137 ? 1000 : 200)
+    while (true) {
+      const { State } = await this.#docker.getContainer(id).inspect()
+      if (State.OOMKilled || Date.now() >= until) return State.OOMKilled
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
   }
 
   async ended(id: string): Promise<ContainerEnd> {
@@ -198,7 +203,8 @@ export class DockerEngine {
   }
 
   async list(labels: Readonly<Record<string, string>>): Promise<ReadonlyArray<ContainerInfo>> {
-    const found = await this.#docker.listContainers({ all: true, filters: { label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) } }).catch(this.#fault("Cannot list containers"))
+    const wanted = Object.entries(labels).map(([name, value]) => `${name}=${value}`)
+    const found = await this.#docker.listContainers({ all: true, ...(wanted.length === 0 ? {} : { filters: { label: wanted } }) }).catch(this.#fault("Cannot list containers"))
     return found.map(({ Id, Labels, Names, State }) => ({ id: Id, name: (Names[0] ?? "").replace(/^\//, ""), state: State, labels: Labels }))
   }
 

@@ -8,7 +8,7 @@ import { EngineFault, faultOf } from "./EngineFault.ts"
 
 const ANSWER_MILLIS = 3000
 
-const get = async (address: EngineAddress, path: string): Promise<string> => {
+const get = async (address: EngineAddress, path: string): Promise<{ readonly status: number; readonly text: string }> => {
   if (address.kind === "socket" && !existsSync(address.path)) throw Object.assign(new Error("no socket"), { code: "ENOENT" }) // most often: then HTTP need not be loaded
   const { request } = await import("node:http")
   return new Promise((resolve, reject) => {
@@ -19,7 +19,7 @@ const get = async (address: EngineAddress, path: string): Promise<string> => {
       response.setEncoding("utf8")
       response.on("data", (part: string) => (text += part))
       response.on("error", reject)
-      response.on("end", () => (response.statusCode === 200 ? resolve(text) : reject(new Error(`HTTP ${response.statusCode}: ${text.slice(0, 200)}`))))
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }))
     })
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${ANSWER_MILLIS / 1000} s`)))
     asked.on("error", reject)
@@ -52,10 +52,23 @@ export const engineHere = async (address: EngineAddress = engineAddress()): Prom
   const at = shownAddress(address)
   try {
     if (address.kind === "remote" && !/^(tcp|https?):/.test(address.url)) throw new EngineFault("Refused", `DOCKER_HOST ${at} is of a kind that is not supported here`, "Use unix:///path/to/docker.sock.")
-    const info = JSON.parse(await get(address, "/info")) as Info
+    const { status, text } = await get(address, "/info")
+    if (status !== 200) throw new Error(`HTTP ${status}: ${text.slice(0, 200)}`)
+    const info = JSON.parse(text) as Info
     if (info.OSType !== undefined && info.OSType !== "linux") throw new EngineFault("Refused", `The Docker engine at ${at} runs ${info.OSType} containers`, "Switch it to Linux containers.")
     return factsOf(info, address)
   } catch (cause) {
     throw faultOf("Containers", at, cause)
+  }
+}
+
+/** Whether it has an image by this name (with tag, or digest). Rejects with an EngineFault where there is no telling. */
+export const engineHasImage = async (reference: string, address: EngineAddress = engineAddress()): Promise<boolean> => {
+  try {
+    const { status, text } = await get(address, `/images/${reference}/json`)
+    if (status !== 200 && status !== 404) throw new Error(`HTTP ${status}: ${text.slice(0, 200)}`)
+    return status === 200
+  } catch (cause) {
+    throw faultOf(`Looking for the image ${reference}`, shownAddress(address), cause)
   }
 }

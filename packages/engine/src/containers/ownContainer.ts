@@ -18,6 +18,8 @@ export interface Owned {
   readonly spec: ContainerSpec
   /** a pipe to make, which the container holds the other end of. Without one the container lives on when this program is killed, until a sweep. */
   readonly leash?: string
+  /** from the first signal to SIGKILL; without it whoever sent the signal sees to that */
+  readonly graceMillis?: number
 }
 
 const ENGINE_FAILED = 125
@@ -33,7 +35,7 @@ const holdLeash = (path: string): number => {
   return openSync(path, constants.O_RDWR)
 }
 
-const own = async ({ engine: address, leash, spec: given }: Owned): Promise<number> => {
+const own = async ({ engine: address, graceMillis, leash, spec: given }: Owned): Promise<number> => {
   const own = Object.fromEntries(Object.entries(process.env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])))
   const spec = { ...given, env: { ...given.env, ...own } }
   const engine = await DockerEngine.open(address)
@@ -48,8 +50,11 @@ const own = async ({ engine: address, leash, spec: given }: Owned): Promise<numb
   let asked: NodeJS.Signals | undefined
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
     process.on(signal, () => {
+      const first = asked === undefined
       asked = signal
-      if (id !== undefined) engine.kill(id, signal).catch((error: Error) => say(error.message))
+      const pass = (name: string) => id !== undefined && engine.kill(id, name).catch((error: Error) => say(error.message))
+      pass(signal)
+      if (first && graceMillis !== undefined) setTimeout(() => pass("SIGKILL"), graceMillis).unref()
     })
   }
   try {

@@ -7,11 +7,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import { Containers, type ContainerSpec } from "../capability/Containers.ts"
-import { whyEnded } from "../containers/whyEnded.ts"
 import { shellRoot } from "./shellRoot.ts"
 
 const SHELL = "hyper-suite-shell:1"
@@ -65,9 +65,25 @@ export const containersSuite = <E>(name: string, layer: Layer.Layer<Containers, 
       assert.isUndefined(yield* containers.image("hyper-suite:bad"))
     }))
 
+    test("interrupted, a build ends with the instruction that ran", Effect.gen(function*() {
+      const containers = yield* Containers
+      const begun = yield* Deferred.make<void>()
+      const building = yield* Effect.forkChild(containers.build({ reference: "hyper-suite:cut", dockerfile: `FROM ${SHELL}\nRUN echo begun; sleep 600\n`, context: [], labels: MARK, network: "none" }, (line) => {
+        if (line === "begun") Deferred.doneUnsafe(begun, Effect.void)
+      }))
+      yield* Deferred.await(begun)
+      const running = () => Effect.map(containers.list({}), (all) => all.filter(({ state }) => state === "running").length)
+      for (let i = 0; i < 500 && (yield* running()) === 0; i++) yield* Effect.sleep(20) // it may speak before the engine calls it running
+      assert.strictEqual(yield* running(), 1)
+      yield* Fiber.interrupt(building)
+      for (let i = 0; i < 500 && (yield* running()) > 0; i++) yield* Effect.sleep(20)
+      assert.strictEqual(yield* running(), 0)
+      assert.isUndefined(yield* containers.image("hyper-suite:cut"))
+    }))
+
     test("exit codes, output, limits of memory and of room told apart", Effect.gen(function*() {
       const containers = yield* Containers
-      const run = (script: string, more: Partial<ContainerSpec> = {}) => Effect.map(containers.run(shellSpec(script, more)), (end) => ({ ...end, why: whyEnded(end, end.output) }))
+      const run = (script: string, more: Partial<ContainerSpec> = {}) => containers.run(shellSpec(script, more))
       assert.deepInclude(yield* run("echo out; exit 7"), { exitCode: 7, outOfMemory: false, output: "out\n", why: "exit" })
       assert.deepInclude(yield* run("id -u"), { exitCode: 0, output: "65534\n", why: "done" })
       // as an exit code, 137 may be anything

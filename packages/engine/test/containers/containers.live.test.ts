@@ -79,7 +79,7 @@ describe.skipIf(lacks !== undefined)("an engine whose disk is full", () => {
       expect(context).toMatchObject({ reason: "OutOfSpace" })
       expect(await use((containers) => containers.image("hyper-suite:full"))).toBeUndefined()
       const wrote = await use((containers) => containers.run(shellSpec("head -c 100000000 /dev/zero > /big", { readOnlyRoot: false, user: "0:0" })))
-      expect(wrote).toMatchObject({ exitCode: 1, outOfMemory: false, output: expect.stringContaining("No space left on device") })
+      expect(wrote).toMatchObject({ exitCode: 1, why: "disk", output: expect.stringContaining("No space left on device") })
     } finally {
       await engine.stop()
     }

@@ -1,5 +1,6 @@
 /** From the log of a container that did not come up to a stage's error. */
 import type { JobState } from "@hypernode/engine/capability/Jobs"
+import { saysDiskFull } from "@hypernode/engine/containers/whyEnded"
 import { lastLines } from "@hypernode/engine/jobs/logTail"
 import { StageError } from "@hypernode/engine/stage/StageError"
 
@@ -13,7 +14,7 @@ export const startFailure = (log: string, state?: JobState): StageError => {
   if (own?.startsWith("Cannot allocate memory") === true) {
     return new StageError({ reason: "OutOfSpace", message: `The container of the model server ran out of memory: ${own}`, remedy: "Give it more (container({ memory }) in MiB), serve a smaller model, or free some memory." })
   }
-  if (/No space left on device/.test(log)) return new StageError({ reason: "OutOfSpace", message: `The container of the model server ran out of disk.${quoted(log, 3)}`, remedy: "Free some space where the engine keeps its data (docker system df), then run `hyper resume`. Its /tmp lies in memory: half of its limit." })
+  if (saysDiskFull(log)) return new StageError({ reason: "OutOfSpace", message: `The container of the model server ran out of disk.${quoted(log, 3)}`, remedy: "Free some space where the engine keeps its data (docker system df), then run `hyper resume`. Its /tmp lies in memory: half of its limit." })
   if (own !== undefined) return new StageError({ reason: "Unavailable", message: own })
   const code = state?._tag === "Ended" ? ` with exit code ${state.exitCode}` : ""
   return new StageError({ reason: "JobFailed", message: `The container of the model server ended${code} before it was ready.${quoted(log, 6)}`, remedy: "Run the image by hand (docker run) to see more; options of the server in it go into container({ command, env })." })

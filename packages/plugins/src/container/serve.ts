@@ -17,6 +17,9 @@ import { notReady, startFailure } from "./failures.ts"
 import type { Options } from "./Options.ts"
 import { serverContainer } from "./ServerContainer.ts"
 
+/** Of the supervisor's patience, what is kept for the container's own end. */
+const REMOVAL_MILLIS = 5000
+
 /** Ours says what it is; another may say anything, or nothing. */
 const signsOf = (options: Options): Signs => ({
   readiness: (said) => {
@@ -72,7 +75,7 @@ export const serve = Effect.fn("container.serve")(function* (context: ServeConte
       purpose: "serve",
       runId: context.runId,
       stepId: context.stepId,
-      command: ownContainerProgram({ engine: engineAddress(), spec }),
+      command: ownContainerProgram({ engine: engineAddress(), spec, graceMillis: GRACE_MILLIS - REMOVAL_MILLIS }),
       env: {},
       restarts: RESTARTS,
       graceMillis: GRACE_MILLIS

@@ -1,5 +1,6 @@
 /** `oci-image` (package): a runnable image of the model server and the weights, beside the ModelPack. */
 import * as Effect from "effect/Effect"
+import { engineHasImage } from "@hypernode/engine/containers/engineHere"
 import { engineNote } from "@hypernode/engine/containers/engineNote"
 import { definePlugin, type Estimate, type PlanNote, stage } from "@hypernode/engine/plugin/Plugin"
 import { DEFAULT_BASE, Options } from "./Options.ts"
@@ -8,9 +9,16 @@ import { serverDigest } from "./ServerSource.ts"
 /** What a plan does not need is loaded when a stage runs. */
 const building = Effect.promise(() => import("./build.ts"))
 
+/** Found out now, and not after the training, whether the base is here. */
+const baseNote = (base: string): Promise<ReadonlyArray<PlanNote>> =>
+  engineHasImage(base).then(
+    (there) => (there ? [] : [{ level: "warn", message: `the base image ${base} is not on this engine: building fetches it from its registry`, remedy: `docker pull ${base} tells before anything is spent whether it can be had; or name one that is here: ociImage({ base })` }]),
+    () => [] // no engine: that is told already
+  )
+
 const estimate = (options: Options): Effect.Effect<Estimate> =>
-  Effect.map(Effect.promise(() => engineNote("Package with oci() and serve with transformers(), which need no engine")), (engine) => {
-    const notes: Array<PlanNote> = [engine]
+  Effect.map(Effect.promise(() => Promise.all([engineNote("Package with oci() and serve with transformers(), which need no engine"), baseNote(options.base)])), ([engine, base]) => {
+    const notes: Array<PlanNote> = [engine, ...base]
     if (!options.base.includes("@sha256:")) notes.push({ level: "warn", message: `the base image ${options.base} is named by tag: it may change between two builds`, remedy: "name it with its digest: image:tag@sha256:..." })
     return {
       notes,

@@ -163,7 +163,9 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       ])
     const there = await planned()
     for (const { notes } of there) expect(notes[0]).toMatchObject({ level: "info", message: expect.stringContaining("Docker engine 2") })
-    expect(there[0].notes[1]).toMatchObject({ level: "warn", message: expect.stringContaining("by tag") })
+    expect(there[0].notes.slice(1)).toMatchObject([{ level: "warn", message: expect.stringContaining("python:3 is not on this engine"), remedy: expect.stringContaining("docker pull python:3") }, { level: "warn", message: expect.stringContaining("by tag") }])
+    const here = await Effect.runPromise(ociImage.stages.package!.estimate!(Schema.decodeUnknownSync(ImageOptions)({ base: BASE }), { projectDirectory: "/" }))
+    expect(here.notes.map(({ message }) => message)).not.toContainEqual(expect.stringContaining("not on this engine"))
     process.env["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
     try {
       const [image, served] = await planned()
