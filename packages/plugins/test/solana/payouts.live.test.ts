@@ -69,7 +69,7 @@ describe("weather made for one mistake", () => {
   const looking = (wrong: (look: Effect.Effect<SignatureView, PayoutError>) => Effect.Effect<SignatureView, PayoutError>) => (rail: PayoutRail): Effect.Effect<PayoutRail> =>
     Effect.gen(function*() {
       const settings = yield* Effect.orDie(readSettings(world.home))
-      const client = yield* openClient(settings!.rpc, 2_000)
+      const client = yield* openClient(settings!.rpc, 10_000)
       return { ...rail, fate: (payment) => fateOf({ look: (signature) => wrong(client.look(signature)) }, payment) }
     })
   const isLook = (method: string) => method.startsWith("getEpochInfo")
@@ -129,8 +129,8 @@ describe("a crash at every point", () => {
   it("signs once when the answer to a sent payment is lost, and sends the same bytes again", async () => {
     const one = await run(payee(5n * HYPER))
     let sends = 0
-    world.server.weather = (method) => (method === "sendTransaction" && ++sends < 4 ? { ...fair, answer: "hangs", delivery: sends === 3 ? [1] : [] } : fair)
-    const report = await run(life(world, new Crash(0), honest))
+    world.server.weather = (method) => (method === "sendTransaction" && ++sends < 4 ? { ...fair, answer: sends === 2 ? "hangs" : "broken", delivery: sends === 3 ? [1] : [] } : fair)
+    const report = await run(life(world, new Crash(0), honest, { timeout: 1_000, pause: 0 }))
     expect(report.payouts.filter(({ node }) => node === one.node)).toMatchObject([{ state: "confirmed", signatures: 1 }])
     expect(sends).toBeGreaterThanOrEqual(3)
     expect(await run(violations(world, [one]))).toEqual([])
