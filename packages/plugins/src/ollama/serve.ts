@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { type EndpointRecord, Endpoints } from "@hypernode/engine/capability/Endpoints"
 import { Jobs } from "@hypernode/engine/capability/Jobs"
 import { programPath } from "@hypernode/engine/program"
 import { jobFailure } from "@hypernode/engine/stage/jobFailure"
@@ -37,21 +38,37 @@ const refuseForeign = Effect.fnUntraced(function* (models: ReadonlyArray<{ reado
   return yield* new StageError({ reason: "InvalidInput", message: `Ollama already has a model ${name} that this pipeline did not make, and it would be replaced.`, remedy: `Give the endpoint another name: ollama({ name: "..." }); or remove that one: ollama rm ${name}.` })
 })
 
+/** What this endpoint served before is deleted, where it was made for it and no other endpoint is served from it. */
+const forget = Effect.fnUntraced(function* (client: OllamaClient, before: EndpointRecord, model: string) {
+  const old = before.upstreamModel
+  if (before.upstream !== client.host || old === model || !OWN_TAG.test(old)) return
+  const records = yield* Effect.mapError(Endpoints.use((endpoints) => endpoints.list(before.tenant)), jobFailure)
+  if (records.some((record) => record.endpoint.id !== before.endpoint.id && record.state !== "stopped" && record.upstream === client.host && record.upstreamModel === old)) return
+  // one that cannot be deleted takes some disk; the endpoint is up
+  yield* Effect.promise(() => client.delete(old).catch(() => undefined))
+})
+
 export const serve = Effect.fn("ollama.serve")(function* (context: ServeContext<ServeOptions>) {
   const jobs = yield* Jobs
   const progress = yield* Progress
   const { input, options } = context
   const host = hostOf(options)
   if (typeof host !== "string") return yield* host
-  const { before, stands } = yield* standing(context)
-  if (stands) return before.endpoint
-
   const client = new OllamaClient(host)
   const packaged = givenTo(context)
   const selected = input.model === undefined ? undefined : ollamaName(input.model)
   const name = selected === undefined ? nameFor(options, packaged.name) : (options.name ?? packaged.name)
   const model = selected ?? `${name}:${tagOf(packaged.digest, options)}`
   const attempt = <A>(doing: "look" | "create" | "load", call: () => Promise<A>) => Effect.tryPromise({ try: call, catch: (cause) => ollamaFailure({ host, model, doing }, cause) })
+
+  // also after an attempt that was cut off here: copying twice is copying once
+  const publish = Effect.gen(function* () {
+    if (selected !== undefined) return
+    yield* attempt("create", () => client.copy(model, `${name}:latest`))
+    yield* progress.log(`In Ollama it is ${name}: ollama run ${name}`)
+  })
+  const { before, stands } = yield* standing(context)
+  if (stands) return yield* Effect.as(publish, before.endpoint)
 
   const models = yield* attempt("look", () => client.list())
   if (selected === undefined) yield* refuseForeign(models, name)
@@ -85,11 +102,7 @@ export const serve = Effect.fn("ollama.serve")(function* (context: ServeContext<
   })
   // nothing of ours stays in Ollama where the endpoint does not come up
   const endpoint = yield* Effect.onExit(bring, (exit) => (Exit.isSuccess(exit) || !creates ? Effect.void : Effect.promise(() => client.delete(model).catch(() => undefined))))
-  if (selected === undefined) {
-    yield* attempt("create", () => client.copy(model, `${name}:latest`))
-    yield* progress.log(`In Ollama it is ${name}: ollama run ${name}`)
-  }
-  const old = before?.upstream === host && before.upstreamModel !== model && OWN_TAG.test(before.upstreamModel) ? before.upstreamModel : undefined
-  if (old !== undefined) yield* Effect.promise(() => client.delete(old).catch(() => undefined))
+  yield* publish
+  if (before !== undefined) yield* forget(client, before, model)
   return endpoint
 })

@@ -1,5 +1,5 @@
 /** Against a real Ollama, built from its Go module (realOllama.ts). */
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
@@ -16,13 +16,31 @@ import type { SelectOptions, ServeOptions } from "../../src/ollama/Options.ts"
 import plugin from "../../src/ollama/plugin.ts"
 import { select } from "../../src/ollama/select.ts"
 import { serve } from "../../src/ollama/serve.ts"
-import { adapterFor, contextOf, endpointsOf, FIXTURE, noPython, openWorld, packagedOf, type World } from "../serving/world.ts"
+import { contextOf, endpointsOf, FIXTURE, openWorld, packagedOf, type World } from "../serving/world.ts"
 import { noOllama, type RealOllama, realOllama } from "./realOllama.ts"
 import { registryOver } from "./registry.ts"
 
 const reason = noOllama()
 if (reason !== undefined) process.stdout.write(`skipped: ${reason}\n`)
-const python = noPython()
+
+/** LoRA weights as peft names and writes them, for the square projections of every layer. */
+const lora = (layers: number, width: number, rank: number): Buffer => {
+  const header: Record<string, { dtype: "F32"; shape: ReadonlyArray<number>; data_offsets: readonly [number, number] }> = {}
+  const bytes = 4 * rank * width
+  let at = 0
+  for (let layer = 0; layer < layers; layer++) {
+    for (const target of ["q_proj", "v_proj"]) {
+      for (const [part, shape] of [["lora_A", [rank, width]], ["lora_B", [width, rank]]] as const) {
+        header[`base_model.model.model.layers.${layer}.self_attn.${target}.${part}.weight`] = { dtype: "F32", shape, data_offsets: [at, (at += bytes)] }
+      }
+    }
+  }
+  const json = Buffer.from(JSON.stringify(header))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(json.length))
+  const weights = Float32Array.from({ length: at / 4 }, (_, i) => 0.3 * Math.sin(i * 12.9898))
+  return Buffer.concat([length, json, Buffer.from(weights.buffer)])
+}
 
 describe.skipIf(reason !== undefined)("ollama", () => {
   let ollama: RealOllama
@@ -56,6 +74,12 @@ describe.skipIf(reason !== undefined)("ollama", () => {
         const first = (yield* Endpoints.use((endpoints) => endpoints.get(endpoint.id)))!
         expect(first).toMatchObject({ state: "healthy", upstream: ollama.host, upstreamModel: expect.stringMatching(/^support-bot:[0-9a-f]{12}$/) })
         expect(yield* names()).toEqual([first.upstreamModel, "support-bot:latest"])
+
+        // an attempt that was cut off before the name was moved: the next one moves it, and starts nothing
+        yield* Effect.promise(() => new OllamaClient(ollama.host).delete("support-bot:latest"))
+        expect(yield* serve({ ...serveContext(packaged), attempt: 2, jobKey: `${serveContext(packaged).jobKey}/2` })).toEqual(endpoint)
+        expect(yield* names()).toEqual([first.upstreamModel, "support-bot:latest"])
+        expect((yield* Jobs.use((jobs) => jobs.list)).length).toBe(1)
 
         const client = yield* clientFor(endpoint)
         const messages = [{ role: "system" as const, content: "Be short." }, { role: "user" as const, content: "Are you open on Tuesday?" }, { role: "assistant" as const, content: "Yes." }, { role: "user" as const, content: "And on Monday?" }]
@@ -101,8 +125,10 @@ describe.skipIf(reason !== undefined)("ollama", () => {
     )
   })
 
-  test.skipIf(python !== undefined)("an adapter goes beside its base", async () => {
-    adapterFor(FIXTURE, join(scratch, "adapter"))
+  test("an adapter goes beside its base", async () => {
+    mkdirSync(join(scratch, "adapter"))
+    writeFileSync(join(scratch, "adapter/adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 4, lora_alpha: 16, target_modules: ["q_proj", "v_proj"] }))
+    writeFileSync(join(scratch, "adapter/adapter_model.safetensors"), lora(4, 128, 4))
     await world.run(
       Effect.gen(function* () {
         const plain = yield* serve(serveContext(yield* packagedOf(FIXTURE, "plain")))
