@@ -22,6 +22,9 @@ const stat = (pid: number): Stat | undefined => {
   }
 }
 
+/** Seconds of processor time of one process so far, with that of children that it has waited for. */
+export const secondsOf = (pid: number): number => (stat(pid)?.ticks ?? 0) / ticksPerSecond
+
 export class Processes {
   readonly pids: ReadonlyArray<number>
 

@@ -46,6 +46,11 @@ export class Training {
     return this.#tokens / this.#counted
   }
 
+  /** So far, of all its processes and what is spent on it elsewhere. */
+  get processorSeconds(): number {
+    return this.#processes.seconds() + this.#others()
+  }
+
   stop(): void {
     this.#processes.signal("SIGSTOP")
   }
