@@ -153,6 +153,14 @@ print(socket.gethostbyname(socket.gethostname()))'`, { sockets: [at("lease/s")] 
       left = await inside()
     }
     expect(left).toBe("")
+
+    // as its supervisor would: the same command again, over what the kill left
+    rmSync(at("writable/up"))
+    const third = spawn(program, args, { detached: true, stdio: "ignore", env: { PATH: "/usr/bin:/bin" } })
+    await appears("up")
+    const gone = new Promise((resolve) => third.once("exit", resolve))
+    process.kill(-third.pid!, "SIGTERM")
+    expect(await gone).toBe(3)
   })
 
   it.skipIf(process.getuid?.() !== 0)("as root: gives away what may be written without following links, and names what cannot be read", async () => {

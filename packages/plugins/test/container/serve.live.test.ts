@@ -68,7 +68,7 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
   })
   afterEach(() => world?.close())
 
-  it("a chat answer out of an image: labelled, not root, read-only, without a network; brought back when it dies; stopped, and gone", async () => {
+  it("a chat answer out of an image: labelled, not root, read-only, without a network; stopped, and gone", async () => {
     await world.run(Effect.gen(function*() {
       const containers = yield* Containers
       const endpoints = yield* Endpoints
@@ -83,13 +83,9 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       expect(yield* stands(packaged, context)).toBe(true)
 
       const endpoint = yield* serve(serveContext(world, packaged, given()))
-      const ask = async () => {
-        const client = new OpenAI({ baseURL: endpoint.url, apiKey, maxRetries: 0 })
-        return (await client.chat.completions.create({ model: "support-bot", messages: [{ role: "user", content: "Are you open on Tuesday?" }], max_completion_tokens: 12, temperature: 0 })).choices[0]?.message.content ?? ""
-      }
-      const apiKey = yield* endpoints.apiKey(endpoint.id)
-      const answer = yield* Effect.promise(ask)
-      expect(answer.length).toBeGreaterThan(3)
+      const client = new OpenAI({ baseURL: endpoint.url, apiKey: yield* endpoints.apiKey(endpoint.id), maxRetries: 0 })
+      const answer = yield* Effect.promise(() => client.chat.completions.create({ model: "support-bot", messages: [{ role: "user", content: "Are you open on Tuesday?" }], max_completion_tokens: 12, temperature: 0 }))
+      expect(answer.choices[0]?.message.content?.length).toBeGreaterThan(3)
       const [running] = yield* listed
       expect(running).toMatchObject({ state: "running", labels: { [LABEL.run]: "run-1", [LABEL.step]: "serve", [LABEL.plan]: PLAN, [LABEL.package]: packaged.digest } })
       const facts = JSON.parse(yield* Effect.promise(() => docker("inspect", running!.id)))[0]
@@ -99,12 +95,6 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       expect(yield* Effect.promise(() => docker("exec", running!.id, "python", "-m", "hyper_serve.health").then(() => "healthy"))).toBe("healthy")
 
       expect(yield* container.stages.serve!.alive!(endpoint, serveContext(world, packaged, given(), 2))).toBe(true)
-
-      // its process dies: the supervisor brings a new container up behind the same route
-      yield* containers.kill(running!.id)
-      for (let i = 0; i < 600 && !(yield* Effect.map(Effect.promise(() => ask().catch(() => "")), (said) => said === answer)); i++) yield* Effect.sleep(100)
-      expect(yield* Effect.promise(ask)).toBe(answer)
-      expect((yield* listed).map(({ id }) => id)).not.toContain(running!.id)
 
       yield* endpoints.stop(endpoint.id)
       expect(yield* listed).toEqual([])
