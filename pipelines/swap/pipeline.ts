@@ -6,7 +6,10 @@ import { hfHub } from "@hypernode/plugins/hf-hub"
 import { ledger } from "@hypernode/plugins/ledger"
 import { local } from "@hypernode/plugins/local"
 import { oci } from "@hypernode/plugins/oci"
+import { ociImage } from "@hypernode/plugins/oci-image"
+import { ollama } from "@hypernode/plugins/ollama"
 import { safetensors } from "@hypernode/plugins/safetensors"
+import { solana } from "@hypernode/plugins/solana"
 import { torchrun } from "@hypernode/plugins/torchrun"
 import { transformers } from "@hypernode/plugins/transformers"
 import { roundRobin } from "../custom-plugin/roundRobin.ts"
@@ -19,6 +22,8 @@ const dataset = "../../fixtures/data/tickets.jsonl"
 export default pipeline("swap", (p) => {
   const swapped = p.param("swap", "").split(",")
   const hub = p.param("hub", "https://huggingface.co")
+  const base = p.param("base", "python:3.12-slim")
+  const host = p.param("ollama", "http://127.0.0.1:11434")
   const other = (kind: string): boolean => swapped.includes(kind)
   const { dataset: rows, model } = other("select")
     ? p.select(hfHub({ model: "hyper/tiny-llama", dataset, endpoint: hub }))
@@ -29,7 +34,8 @@ export default pipeline("swap", (p) => {
     ? p.train(thrifty({ steps: 2 }), { model, shards })
     : p.train(torchrun({ method: "full", maxSteps: 2, lr: 1e-3, batchSize: 8, checkpointEvery: 2, seed: 7, sandbox: "auto" }), { model, shards })
   const checkpoint = other("checkpoint") ? p.checkpoint(newest(), { trained }) : p.checkpoint(safetensors(), { trained })
-  const packaged = p.package(oci(), { checkpoint })
-  const endpoint = p.serve(transformers(), { packaged })
-  p.reward(ledger({ pool: "1 HYPER" }), { trained, endpoint })
+  const packaged = other("package") ? p.package(ociImage({ base, install: false }), { checkpoint }) : p.package(oci(), { checkpoint })
+  const endpoint = other("serve") ? p.serve(ollama({ host }), { packaged }) : p.serve(transformers(), { packaged })
+  if (other("reward")) p.reward(solana({ pool: "1 HYPER" }), { trained, endpoint })
+  else p.reward(ledger({ pool: "1 HYPER" }), { trained, endpoint })
 })
