@@ -5,10 +5,11 @@
  *
  * tsx is installed by npm into a temporary directory (`--alone` leaves it out). Each round starts every program once; figures are
  * medians. Processor time (user + system, children included) stands beside wall time: it is what a busy machine does not blur.
- * Aim: `hyper plan` at most 8 times bare node, and faster than tsx although it evaluates the file confined and checks the plan.
+ * tsx only runs the file: it confines nothing, checks no plan and asks no machine. Aim: `hyper plan` at most 8 times bare node, and no longer
+ * for plugins that a pipeline does not name.
  */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { cpus, loadavg, tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
@@ -27,6 +28,8 @@ export interface PlanFigures {
   readonly hyperPlan: Timing
   /** evaluation and planning alone, no estimates and no pack, from a program of ten lines */
   readonly planFile: Timing
+  /** the same with the definitions of all plugins loaded, not only of those that the pipeline names */
+  readonly allPlugins: Timing
   /** the confined evaluation alone */
   readonly evaluate: Timing
   readonly tsx?: Timing
@@ -39,6 +42,8 @@ export interface PlanFigures {
 
 const root = resolve(import.meta.dirname, "..")
 const quickstart = join(root, "pipelines/quickstart.ts")
+
+const plugins = readdirSync(join(root, "packages/plugins/src")).filter((id) => existsSync(join(root, "packages/plugins/src", id, "plugin.ts")))
 
 const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
@@ -67,6 +72,7 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
   const programs = mkdtempSync(join(root, "bench/.plan-"))
   try {
     writeFileSync(join(programs, "planFile.mjs"), program(`const [Effect, { planFile }] = await Promise.all([import("effect/Effect"), import("@hypernode/engine/plan/planFile")])`, `Effect.runPromise(planFile(${JSON.stringify(quickstart)}, { estimate: false, cacheDirectory: ${JSON.stringify(join(work, "cache"))} }))`))
+    writeFileSync(join(programs, "allPlugins.mjs"), program(`const [Effect, { planFile }] = await Promise.all([import("effect/Effect"), import("@hypernode/engine/plan/planFile"), ...${JSON.stringify(plugins)}.map((id) => import(\`@hypernode/plugins/\${id}/plugin\`))])`, `Effect.runPromise(planFile(${JSON.stringify(quickstart)}, { estimate: false, cacheDirectory: ${JSON.stringify(join(work, "cache"))} }))`))
     writeFileSync(join(programs, "evaluate.mjs"), program(`const { evaluate } = await import("@hypernode/engine/plan/evaluate")`, `evaluate(${JSON.stringify(quickstart)}, { cacheDirectory: ${JSON.stringify(join(work, "cache"))} })`))
     let tsx = typeof options.tsx === "string" ? join(options.tsx, "node_modules/tsx/dist/cli.mjs") : undefined
     if (options.tsx === undefined) {
@@ -78,6 +84,7 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
       node: [process.execPath, "-e", "0"],
       hyperPlan: [process.execPath, join(root, "packages/cli/bin/hyper.js"), "plan", quickstart],
       planFile: [process.execPath, join(programs, "planFile.mjs")],
+      allPlugins: [process.execPath, join(programs, "allPlugins.mjs")],
       evaluate: [process.execPath, join(programs, "evaluate.mjs")],
       ...(tsx !== undefined && existsSync(tsx) ? { tsx: [process.execPath, tsx, quickstart] } : {})
     }
@@ -91,6 +98,7 @@ export const measurePlan = (options: { readonly rounds?: number; readonly tsx?: 
       node: of("node"),
       hyperPlan: of("hyperPlan"),
       planFile: of("planFile"),
+      allPlugins: of("allPlugins"),
       evaluate: of("evaluate"),
       ...(all["tsx"] === undefined ? {} : { tsx: of("tsx") }),
       ratio: of("hyperPlan").wallMillis / of("node").wallMillis,
@@ -112,7 +120,7 @@ if (import.meta.main) {
     const line = (name: string, t: Timing | undefined): string =>
       t === undefined ? `${name.padEnd(36)} not measured` : `${name.padEnd(36)} ${t.wallMillis.toFixed(0).padStart(6)} ms wall ${(t.wallMillis / figures.node.wallMillis).toFixed(1).padStart(6)} x   ${t.cpuMillis.toFixed(0).padStart(6)} ms processor`
     console.log(`plan: medians of ${figures.rounds} rounds in turns; ${figures.processors} processors, load ${figures.load.toFixed(1)}`)
-    for (const [name, timing] of [["node -e 0", figures.node], ["hyper plan pipelines/quickstart.ts", figures.hyperPlan], ["  evaluated, planned, without a pack", figures.planFile], ["  evaluated, confined", figures.evaluate], [`tsx ${TSX} pipelines/quickstart.ts`, figures.tsx]] as const) console.log(line(name, timing))
+    for (const [name, timing] of [["node -e 0", figures.node], ["hyper plan pipelines/quickstart.ts", figures.hyperPlan], ["  evaluated, planned, without a pack", figures.planFile], [`  the same, all ${plugins.length} plugins loaded`, figures.allPlugins], ["  evaluated, confined", figures.evaluate], [`tsx ${TSX} pipelines/quickstart.ts`, figures.tsx]] as const) console.log(line(name, timing))
     console.log(`hyper plan is ${figures.ratio.toFixed(1)} times bare node (aim: at most 8)${figures.tsx === undefined ? "" : `, ${(figures.hyperPlan.wallMillis / figures.tsx.wallMillis).toFixed(2)} of tsx`}`)
   }
 }
