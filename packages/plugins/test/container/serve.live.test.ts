@@ -77,7 +77,7 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       const packaged = yield* build(context)
       expect(packaged).toMatchObject({ name: "support-bot", layout: "packages/support-bot", image: { reference: `hyper/support-bot:${packaged.digest.slice(7, 19)}` } })
       const image = (yield* containers.image(packaged.image!.reference))!
-      expect(image).toMatchObject({ id: packaged.image!.id, user: "65534:65534", healthCheck: true, labels: { [LABEL.plan]: PLAN, [LABEL.package]: packaged.digest, [LABEL.run]: "run-1", [LABEL.server]: expect.stringMatching(/^[0-9a-f]{16}$/) } })
+      expect(image).toMatchObject({ id: packaged.image!.id, user: "65534:65534", healthCheck: true, labels: { [LABEL.plan]: PLAN, [LABEL.package]: packaged.digest, [LABEL.run]: context.runId, [LABEL.server]: expect.stringMatching(/^[0-9a-f]{16}$/) } })
       // the same again is the same image; and a cached result stands as long as the engine has it
       expect((yield* build(context)).image).toEqual(packaged.image)
       expect(yield* stands(packaged, context)).toBe(true)
@@ -87,7 +87,7 @@ describe.skipIf(lacks !== undefined)("oci-image and container", () => {
       const answer = yield* Effect.promise(() => client.chat.completions.create({ model: "support-bot", messages: [{ role: "user", content: "Are you open on Tuesday?" }], max_completion_tokens: 12, temperature: 0 }))
       expect(answer.choices[0]?.message.content?.length).toBeGreaterThan(3)
       const [running] = yield* listed
-      expect(running).toMatchObject({ state: "running", labels: { [LABEL.run]: "run-1", [LABEL.step]: "serve", [LABEL.plan]: PLAN, [LABEL.package]: packaged.digest } })
+      expect(running).toMatchObject({ state: "running", labels: { [LABEL.run]: context.runId, [LABEL.step]: "serve", [LABEL.plan]: PLAN, [LABEL.package]: packaged.digest } })
       const facts = JSON.parse(yield* Effect.promise(() => docker("inspect", running!.id)))[0]
       expect(facts.HostConfig).toMatchObject({ ReadonlyRootfs: true, CapDrop: ["ALL"], NetworkMode: "none", SecurityOpt: ["no-new-privileges"], Privileged: false })
       expect(facts.Config.User).toBe("65534:65534")
