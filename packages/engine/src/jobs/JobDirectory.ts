@@ -21,7 +21,8 @@ export interface Handover {
 }
 
 /**
- * In the environment of the job's process, and so of all its descendants: how those are found that left its process group.
+ * The job's directory, in the environment of its process, and so of all its descendants: how those are found that left its process
+ * group. Not the job's id: that follows from the key alone, and another home may have one of the same.
  * The one variable that a job has besides those of its spec.
  */
 export const JOB_VARIABLE = "HYPER_JOB"

@@ -36,7 +36,7 @@ const handleOf = (directory: string): JobHandle | undefined => {
 const endOrphan = (handle: JobHandle) =>
   Effect.promise(() => {
     const child = readIdentity(jobFiles(handle.directory).child)
-    return endSurvivors(handle.id, child !== undefined && isRunning(child) ? child.pid : undefined)
+    return endSurvivors(handle.directory, child !== undefined && isRunning(child) ? child.pid : undefined)
   })
 
 const supervisorRuns = (handle: JobHandle): boolean => {

@@ -108,7 +108,7 @@ const supervise = async ({ job, nodeKey, spec }: Handover): Promise<void> => {
       try {
         child = spawn(program, args, {
           cwd: spec.cwd ?? directory,
-          env: { ...spec.env, [JOB_VARIABLE]: job },
+          env: { ...spec.env, [JOB_VARIABLE]: directory },
           detached: true,
           stdio: [stdin === undefined ? "ignore" : "pipe", log, log]
         })
@@ -143,7 +143,7 @@ const supervise = async ({ job, nodeKey, spec }: Handover): Promise<void> => {
     const began = Date.now()
     end = await live()
     clearTimeout(killTimer)
-    const left = await endSurvivors(job, child?.pid)
+    const left = await endSurvivors(directory, child?.pid)
     if (left.length > 0) notes.add(`processes ${left.join(", ")} could not be ended`)
     if (Date.now() - began >= STEADY_MILLIS) restarts = 0
     if (cancelled || (end.code === 0 && end.signal === null) || restarts >= (spec.restarts ?? 0)) break

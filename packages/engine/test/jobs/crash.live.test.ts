@@ -34,13 +34,13 @@ describe("after a kill -9", () => {
     withJobs((jobs, root) =>
       Effect.gen(function*() {
         const handle = yield* jobs.start("k", { ...spec, command: sh(`setsid sleep 600 & echo > ${root}/up; sleep 600`) })
-        yield* Effect.promise(() => until("up", () => existsSync(`${root}/up`) && survivorsOf(handle.id).length >= 3))
+        yield* Effect.promise(() => until("up", () => existsSync(`${root}/up`) && survivorsOf(handle.directory).length >= 3))
         process.kill(pidOf(handle), "SIGKILL")
         // planted: the processes do outlive their supervisor, and the check sees them
         yield* Effect.promise(() => until("supervisor gone", () => !existsSync(`/proc/${pidOf(handle)}`) || / Z /.test(readFileSync(`/proc/${pidOf(handle)}/stat`, "utf8"))))
-        expect(survivorsOf(handle.id).length).toBeGreaterThanOrEqual(2)
+        expect(survivorsOf(handle.directory).length).toBeGreaterThanOrEqual(2)
         expect(yield* jobs.ended(handle)).toMatchObject({ _tag: "Lost" })
-        expect(survivorsOf(handle.id)).toEqual([])
+        expect(survivorsOf(handle.directory)).toEqual([])
         expect(yield* jobs.state(handle)).toMatchObject({ _tag: "Lost" })
         yield* jobs.cancel(handle)
       })))

@@ -121,9 +121,9 @@ describe("a job", () => {
         // one child ignores SIGTERM, one leaves the process group (setsid): the check below sees both while they live
         const script = `trap 'echo asked >> ${root}/asked; exit 3' TERM; setsid sh -c 'trap "" TERM; sleep 600' & sh -c 'trap "" TERM; sleep 600' & echo up > ${root}/up; wait`
         const handle = yield* jobs.start("k", { ...spec, command: sh(script), graceMillis: 2000 })
-        yield* Effect.promise(() => until("up", () => existsSync(`${root}/up`) && survivorsOf(handle.id).length >= 3))
+        yield* Effect.promise(() => until("up", () => existsSync(`${root}/up`) && survivorsOf(handle.directory).length >= 3))
         yield* jobs.cancel(handle)
-        expect(survivorsOf(handle.id)).toEqual([])
+        expect(survivorsOf(handle.directory)).toEqual([])
         expect(readFileSync(`${root}/asked`, "utf8")).toBe("asked\n")
         expect(yield* jobs.state(handle)).toMatchObject({ _tag: "Ended", cancelled: true, exitCode: 3 })
         yield* jobs.cancel(handle)
@@ -136,7 +136,7 @@ describe("a job", () => {
         yield* Effect.promise(() => until("up", () => existsSync(`${root}/up`)))
         yield* jobs.cancel(handle)
         expect(yield* jobs.state(handle)).toMatchObject({ _tag: "Ended", cancelled: true, signal: "SIGKILL" })
-        expect(survivorsOf(handle.id)).toEqual([])
+        expect(survivorsOf(handle.directory)).toEqual([])
       })))
 
   it("that ends leaves no child behind", () =>
@@ -144,7 +144,7 @@ describe("a job", () => {
       Effect.gen(function*() {
         const handle = yield* jobs.start("k", { ...spec, command: sh("sleep 600 & setsid sleep 600 & exit 0") })
         expect(yield* jobs.ended(handle)).toMatchObject({ exitCode: 0 })
-        expect(survivorsOf(handle.id)).toEqual([])
+        expect(survivorsOf(handle.directory)).toEqual([])
       })))
 
   it("is restarted after a bad end as often as asked, and not after a good one", () =>
