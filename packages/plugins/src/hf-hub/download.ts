@@ -2,7 +2,6 @@
 import type { FileHandle } from "node:fs/promises"
 import { promises as fs } from "node:fs"
 import { dirname } from "node:path"
-import * as Effect from "effect/Effect"
 import { releaseLock, takeLock } from "../trainer/BuildLock.ts"
 import { cachePaths, feed, hasBlob, hashFor, isContent, sizeOf } from "./BlobCache.ts"
 import type { HubClient, HubEntry, HubRepo } from "./Client.ts"
@@ -35,20 +34,6 @@ const pause = (millis: number, signal: AbortSignal): Promise<void> =>
       resolve()
     }, millis)
     signal.addEventListener("abort", stop, { once: true })
-  })
-
-/** As an effect whose interruption waits until file and lock are let go. */
-export const settled = <A, E>(call: (signal: AbortSignal) => Promise<A>, failure: (cause: unknown) => E): Effect.Effect<A, E> =>
-  Effect.callback<A, E>((resume) => {
-    const controller = new AbortController()
-    const done = call(controller.signal).then(
-      (value) => resume(Effect.succeed(value)),
-      (cause: unknown) => resume(Effect.fail(failure(cause)))
-    )
-    return Effect.promise(() => {
-      controller.abort()
-      return done
-    })
   })
 
 /** Path of the verified blob. Rejects with HubFault, DigestFault, or the system's error. */

@@ -18,7 +18,7 @@ import type { PullOptions } from "./Options.ts"
 import { referenceOf } from "./Reference.ts"
 import { ContentFault, DigestFault } from "./RegistryFault.ts"
 import { registryFailure } from "./registryFailure.ts"
-import { settled } from "./settled.ts"
+import { settled } from "@hypernode/engine/stage/settled"
 
 const PARALLEL = 4
 

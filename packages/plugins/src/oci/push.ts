@@ -8,7 +8,7 @@ import type { Descriptor } from "./ModelPack.ts"
 import type { PushOptions } from "./Options.ts"
 import { type Reference, referenceOf } from "./Reference.ts"
 import { registryFailure } from "./registryFailure.ts"
-import { settled } from "./settled.ts"
+import { settled } from "@hypernode/engine/stage/settled"
 import { tagOnce } from "./TagOnce.ts"
 
 /** at once; more would only share the same line */
